@@ -1,0 +1,60 @@
+// Builds a packed data set in bounded memory: columns are spilled to temporary files as requests arrive; commit() sorts the events, derives
+// histories, splits, fits the feature space on the training part and joins everything into one file. What stays in memory is O(distinct
+// strings + users), never O(requests, candidates or events).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "data/request.h"
+
+namespace piano::data {
+
+enum class SplitKind { time, user, none };
+
+struct WriterOptions {
+  SplitKind split = SplitKind::time;  // none: everything is test
+  int folds = 5, fold = 1;            // split = user: users whose hash falls into this fold are test; a tenth of the others is valid
+  double valid_fraction = 0.1, test_fraction = 0.1;  // split = time: the last requests by time (ties stay together)
+  int min_count = 2;                  // strings seen less often in the training part get no row of their own
+  std::string format;                 // recorded in the metadata
+};
+
+// Where in the input something stands; lines and columns count from 1, 0 = unknown.
+struct SourcePosition {
+  std::string file;
+  std::int64_t line = 0, column = 0;
+};
+
+class DatasetWriter {
+ public:
+  DatasetWriter(std::string path, WriterOptions options);
+  ~DatasetWriter();
+
+  // Checks (ErrorCode::data, naming the JSON path: "candidates[3].id: ..."): at least one candidate, no id twice, conversion <= click, finite
+  // numbers, dense and vector widths as in the first request that had them. On an error nothing of the request was added.
+  //
+  // History: explicit when request.has_history; else derived, when `derive` is set, from the user's events with (time, order) strictly before
+  // the request's own. A request without a user or a time derives an empty history.
+  // With derive_events the request itself becomes events for the user's later requests: one per candidate clicked or converted ("click" or
+  // "conversion"), or one with the query alone (action "search") when there was none.
+  void add_request(const Request& request, std::int64_t order, bool derive_events);
+
+  // An event of the user's, for logs that record them apart from requests. requires event.time.
+  void add_event(std::string_view user, const Event& event, std::int64_t order);
+
+  std::int64_t requests() const;
+
+  // Writes the file (temp + rename). `progress(done, total)` is called now and then; may be empty. Throws ErrorCode::data when there is no
+  // request at all, or no training request while split != none.
+  void commit(const std::function<void(std::int64_t, std::int64_t)>& progress = {});
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace piano::data

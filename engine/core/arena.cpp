@@ -1,0 +1,95 @@
+#include "engine/core/arena.h"
+
+#include <algorithm>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define PIANO_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PIANO_ASAN 1
+#endif
+#endif
+#ifdef PIANO_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace piano {
+namespace {
+
+constexpr std::size_t kMinimumChunk = std::size_t{1} << 16;
+
+std::size_t round_up(std::size_t bytes) { return (bytes + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment; }
+
+void poison([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t size) {
+#ifdef PIANO_ASAN
+  __asan_poison_memory_region(data, size);
+#elif !defined(NDEBUG)
+  std::fill(data, data + size, std::byte{0xDD});
+#endif
+}
+
+void unpoison([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t size) {
+#ifdef PIANO_ASAN
+  __asan_unpoison_memory_region(data, size);
+#endif
+}
+
+}  // namespace
+
+Arena::Arena(std::size_t reserve_bytes) {
+  chunks_.reserve(64);
+  if (reserve_bytes > 0) add_chunk(reserve_bytes);
+}
+
+Arena::~Arena() { release(); }
+
+void Arena::release() {
+  for (const Chunk& c : chunks_) {
+    unpoison(c.data, c.size);
+    ::operator delete(c.data, std::align_val_t{kAlignment});
+  }
+  chunks_.clear();
+}
+
+void Arena::add_chunk(std::size_t bytes) {
+  const std::size_t size = std::max(kMinimumChunk, round_up(bytes));
+  auto* data = static_cast<std::byte*>(::operator new(size, std::align_val_t{kAlignment}));
+  poison(data, size);
+  chunks_.push_back({data, size});
+  offset_ = 0;
+}
+
+void* Arena::allocate(std::size_t bytes) {
+  const std::size_t size = round_up(std::max<std::size_t>(bytes, 1));
+  if (chunks_.empty() || offset_ + size > chunks_.back().size) {
+    add_chunk(std::max(size, chunks_.empty() ? kMinimumChunk : 2 * chunks_.back().size));
+  }
+  std::byte* p = chunks_.back().data + offset_;
+  unpoison(p, bytes);
+  offset_ += size;
+  used_ += size;
+  return p;
+}
+
+void Arena::reset() {
+  if (chunks_.size() > 1) {  // grown since the last reset: one chunk of the whole size serves from now on
+    std::size_t total = 0;
+    for (const Chunk& c : chunks_) total += c.size;
+    release();
+    add_chunk(total);
+  } else if (!chunks_.empty()) {
+    poison(chunks_.back().data, offset_);
+  }
+  offset_ = 0;
+  used_ = 0;
+  ++epoch_;
+}
+
+void Arena::reserve(std::size_t bytes) {
+  if (chunks_.size() == 1 && chunks_.back().size >= bytes) return;
+  release();
+  add_chunk(bytes);
+  used_ = 0;
+}
+
+}  // namespace piano

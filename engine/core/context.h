@@ -1,0 +1,40 @@
+// Where ops run and what they record: device, arena, tape, randomness. One Context is used by one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "engine/base/random.h"
+#include "engine/core/arena.h"
+#include "engine/core/parameters.h"
+#include "engine/core/tape.h"
+#include "engine/core/tensor.h"
+
+namespace piano {
+
+struct Device;  // engine/core/device.h
+
+struct Context {
+  const Device* device = nullptr;
+  Arena* arena = nullptr;
+  Tape* tape = nullptr;                       // null: inference, nothing is recorded
+  const ParameterStore* parameters = nullptr;
+  Gradients* gradients = nullptr;             // the accumulator; null: parameters get no gradient
+  RandomKey random;                           // seed and step
+  std::int32_t first_list = 0;                // index within the whole batch of this micro-batch's first list
+  bool training = false;                      // dropout and id dropout are on
+
+  DType dtype() const;
+
+  // An uninitialised matrix (rows padded, see kRowBlock).
+  Tensor empty(Shape shape) const;
+  // A constant: `values` converted to the device's dtype. No gradient.
+  Tensor constant(std::span<const float> values, Shape shape) const;
+  Tensor constant(std::span<const double> values, Shape shape) const;
+  // A variable whose gradient is wanted (tests).
+  Tensor variable(std::span<const double> values, Shape shape) const;
+  // The leaf of a parameter: its value in the store, its gradient in this context's accumulator.
+  Tensor parameter(ParameterId id) const;
+};
+
+}  // namespace piano

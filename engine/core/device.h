@@ -1,0 +1,43 @@
+// A device is a dtype and a table of kernels. The reference runs the same model code in double.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/dtype.h"
+#include "engine/core/tape.h"
+
+namespace piano {
+
+// Forward: node.output->value is allocated (padded rows), not initialised. A kernel that needs memory for backward allocates node.saved
+// from context.arena when context.tape is set.
+using Kernel = void (*)(const Context& context, Node& node);
+
+struct AdamWArgs {
+  double learning_rate, beta1, beta2, epsilon, weight_decay;
+  double bias1, bias2;   // 1 - beta^t
+  double gradient_scale; // clipping: the gradient is multiplied by it
+};
+
+// Optimisers are a second, smaller table. All arrays have n elements of the device's dtype.
+struct OptimiserKernels {
+  // Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): value -= lr * (m_hat / (sqrt(v_hat) + eps) + weight_decay * value)
+  void (*adamw)(const AdamWArgs& args, std::int64_t n, void* value, const void* grad, void* m, void* v);
+};
+
+inline constexpr int kMaxOps = 64;
+
+struct Device {
+  std::string name;     // "cpu/x86-64-v3", "ref/f64", ...
+  DType dtype = DType::f32;
+  Kernel forward[kMaxOps] = {};
+  Kernel backward[kMaxOps] = {};
+  OptimiserKernels optimiser{};
+};
+
+const Device& cpu_device();                          // the best kernel level of this machine, or PIANO_ISA=x86-64|x86-64-v3
+std::span<const Device* const> cpu_levels();         // every level that this machine can run, best first
+const Device& reference_device(DType dtype);         // scalar loops: f32 or f64
+
+}  // namespace piano

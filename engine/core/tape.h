@@ -1,0 +1,40 @@
+// The linear tape: an op computes at once and pushes one node. Creation order is topological order, so backward is one walk in reverse.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/core/tensor.h"
+
+namespace piano {
+
+struct Context;
+enum class OpId : std::uint8_t;
+
+// What a kernel gets, forward and backward. `inputs` may hold null for an optional input that is absent.
+// Backward reads the outputs' grad and adds to the grad (or row_grads) of each input whose requires_grad is set.
+struct Node {
+  static constexpr int kMaxInputs = 16;
+  OpId op{};
+  std::int32_t input_count = 0;
+  TensorRecord* inputs[kMaxInputs] = {};
+  TensorRecord* output = nullptr;
+  const void* args = nullptr;     // the op's plain argument struct, in the arena
+  void* saved = nullptr;          // what forward keeps for backward, in the arena; null in inference
+  Node* previous = nullptr;
+};
+
+class Tape {
+ public:
+  void push(Node* node) { node->previous = last_, last_ = node; }
+  void clear() { last_ = nullptr; }
+  const Node* last() const { return last_; }
+
+  // Gradients of `loss` (one element) with respect to everything recorded, added into the leaves' grads.
+  // When `first_non_finite` is given it receives the op whose gradient was first seen non-finite, or stays as it is.
+  void backward(const Context& context, Tensor loss);
+
+ private:
+  Node* last_ = nullptr;
+};
+
+}  // namespace piano

@@ -1,0 +1,73 @@
+// The ops that layers are built from. Each is a row of the op table (op_table.h); its contract stands here.
+//
+// Matrices are (rows, cols), row-major. An op checks shapes and throws ErrorCode::internal: "[op] expected ..., got ...".
+// Index arrays, offsets and bags are not copied: they must outlive the tape.
+#pragma once
+
+#include <initializer_list>
+#include <span>
+
+#include "engine/core/context.h"
+
+namespace piano {
+
+enum class OpId : std::uint8_t {
+  embedding_sum, gather_rows, concat, prepend_row, linear, add, mul, scale, dropout, layer_norm, attention, segment_mean,
+  log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
+  count
+};
+
+enum class Pooling : std::uint8_t { sum, mean };
+enum class Activation : std::uint8_t { none, gelu };
+
+// out (bags.rows, d): sum or mean of the table's rows in each bag; an empty bag gives zeros. table (vocabulary, d).
+Tensor embedding_sum(const Context&, Tensor table, Bags bags, Pooling pooling);
+
+// out (index.size(), d): row index[r] of x (rows, d). Rows may repeat.
+Tensor gather_rows(const Context&, Tensor x, std::span<const std::int32_t> index);
+
+// out (rows, sum of cols): the inputs side by side; absent tensors are skipped. At most 16.
+Tensor concat(const Context&, std::span<const Tensor> inputs);
+Tensor concat(const Context&, std::initializer_list<Tensor> inputs);
+
+// out (x.rows + lists, d): row l of `first` (lists, d) before the rows of list l of x (rows, d).
+Tensor prepend_row(const Context&, Tensor first, Tensor x, Ragged lists);
+
+// out (rows, out) = activation(x W^T + b). x (rows, in), w (out, in) as in PyTorch, b (out) or absent.
+// gelu is the exact one, x Phi(x) (Hendrycks & Gimpel 2016).
+Tensor linear(const Context&, Tensor x, Tensor w, Tensor b, Activation activation = Activation::none);
+
+Tensor add(const Context&, Tensor a, Tensor b);          // the same shape
+Tensor mul(const Context&, Tensor a, Tensor b);          // the same shape, elementwise
+Tensor scale(const Context&, Tensor x, double factor);
+
+// In training: zero with probability p, else x / (1 - p); keyed by (seed, step, site, list in the whole batch, row in the list, column).
+// Outside training the tensor itself is returned. requires: rows.rows() = x.rows(), 0 <= p < 1
+Tensor dropout(const Context&, Tensor x, double p, std::uint32_t site, Ragged rows);
+
+// (x - mean) / sqrt(variance + 1e-5) * gamma + beta over each row (Ba et al. 2016); gamma, beta (d).
+Tensor layer_norm(const Context&, Tensor x, Tensor gamma, Tensor beta);
+
+// Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1), list by list:
+//   out_i = sum_j softmax_j(q_i . k_j / sqrt(d_head)) v_j  over the keys j of i's own list.
+// q (queries.rows, d), k and v (keys.rows, d); queries.lists = keys.lists; d divisible by heads.
+// null_k, null_v (d), both or neither: one more key and value in every list, so that an empty list is well defined and "nothing matches"
+// can be said. Without it a list with no keys gives zeros.
+Tensor attention(const Context&, Tensor q, Tensor k, Tensor v, Ragged queries, Ragged keys, int heads, Tensor null_k = {}, Tensor null_v = {});
+
+// out (lists, d): the mean of each list's rows; zeros for an empty list.
+Tensor segment_mean(const Context&, Tensor x, Ragged lists);
+
+Tensor log_sigmoid(const Context&, Tensor x);  // log(1 / (1 + exp(-x))), elementwise, stable
+
+// Losses: x, y, w are (rows, 1); the result (1, 1) is the weighted SUM (divide by the whole batch's count with scale). y and w get no gradient.
+// -[y log s(x) + (1 - y) log(1 - s(x))]
+Tensor bce_with_logits(const Context&, Tensor x, Tensor y, Tensor w);
+// -[y log s(a)s(b) + (1 - y) log(1 - s(a)s(b))], in log space: log(1 - s(a)s(b)) = logsumexp(-a, -b, -a-b) + log s(a) + log s(b)
+Tensor product_bce(const Context&, Tensor a, Tensor b, Tensor y, Tensor w);
+// rate - y log(rate), rate = softplus(x)
+Tensor poisson_nll(const Context&, Tensor x, Tensor y, Tensor w);
+// sum over lists with sum(t) > 0 of -sum_i (t_i / sum t) log softmax_i(s). s (rows, 1), t (rows, 1) >= 0 gets no gradient.
+Tensor softmax_cross_entropy(const Context&, Tensor s, Tensor t, Ragged lists);
+
+}  // namespace piano
