@@ -1,0 +1,81 @@
+// The plain arguments of each op: what Node::args points to. Kernels of every device read these; inputs come in the order given here.
+// An op that is not listed (concat, add, mul, layer_norm, log_sigmoid, the losses without lists) has no arguments: Node::args is null.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "engine/base/random.h"
+#include "engine/core/tensor.h"
+#include "engine/ops/ops.h"
+
+namespace piano {
+
+// inputs: table (vocabulary, d) -> output (bags.rows, d).
+// Every id lies in the table. A table that requires a gradient has `row_grads`, to which backward appends one row per id of each bag.
+struct EmbeddingSumArgs {
+  Bags bags;
+  Pooling pooling = Pooling::sum;
+};
+
+// inputs: x (rows, d) -> output (index.size(), d). Every index lies in x, whose memory need not be padded (it may be a parameter).
+struct GatherRowsArgs {
+  std::span<const std::int32_t> index;
+};
+
+// inputs: first (lists, d), x (rows, d) -> output (rows + lists, d): list l begins at output row lists.begin(l) + l.
+struct PrependRowArgs {
+  Ragged lists;
+};
+
+// inputs: x (rows, in), w (out, in), b (out) or null -> output (rows, out)
+struct LinearArgs {
+  Activation activation = Activation::none;
+};
+
+// inputs: x -> output = factor * x
+struct ScaleArgs {
+  double factor = 1;
+};
+
+// inputs: x (rows, d) -> output (rows, d). Only recorded in training and with p > 0.
+struct DropoutArgs {
+  RandomKey key;
+  std::uint32_t site = 0;
+  std::int32_t first_list = 0;  // index within the whole batch of the micro-batch's list 0
+  Ragged lists;
+  float p = 0;                  // in (0, 1)
+  double factor = 1;            // 1 / (1 - p): what a kept element is multiplied by
+
+  // Which of the columns 4*quad .. 4*quad+3 of a row are kept; `row` counts within `list`, `list` within the micro-batch.
+  std::array<bool, 4> kept(std::int32_t list, std::int32_t row, std::int64_t quad) const {
+    const auto words = random_quad(key, site, static_cast<std::uint32_t>(first_list + list), static_cast<std::uint32_t>(row),
+                                   static_cast<std::uint32_t>(quad));
+    return {uniform_from_bits(words[0]) >= p, uniform_from_bits(words[1]) >= p, uniform_from_bits(words[2]) >= p,
+            uniform_from_bits(words[3]) >= p};
+  }
+};
+
+// layer_norm has no arguments. inputs: x (rows, d), gamma (d), beta (d) -> output (rows, d)
+inline constexpr double kLayerNormEpsilon = 1e-5;
+
+// inputs: q (queries.rows, d), k (keys.rows, d), v (keys.rows, d), null_k (d) or null, null_v (d) or null -> output (queries.rows, d)
+// Head h owns the columns h * d/heads .. (h+1) * d/heads - 1 of every matrix.
+struct AttentionArgs {
+  Ragged queries, keys;  // the same number of lists
+  std::int32_t heads = 1;
+};
+
+// inputs: x (rows, d) -> output (lists, d)
+struct SegmentMeanArgs {
+  Ragged lists;
+};
+
+// bce_with_logits and poisson_nll have no arguments: inputs x, y, w (rows, 1); product_bce: a, b, y, w (rows, 1). Output (1, 1).
+// inputs: s, t (rows, 1) -> output (1, 1)
+struct SoftmaxCrossEntropyArgs {
+  Ragged lists;
+};
+
+}  // namespace piano
