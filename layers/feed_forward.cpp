@@ -1,0 +1,15 @@
+#include "layers/feed_forward.h"
+
+namespace piano {
+
+FeedForward FeedForward::declare(ParameterStore& store, const std::string& name, std::int64_t in, std::int64_t hidden, std::int64_t out,
+                                 double dropout) {
+  return {Linear::declare(store, name + ".up", in, hidden), Linear::declare(store, name + ".down", hidden, out), site_hash(name), dropout};
+}
+
+Tensor FeedForward::operator()(const Context& ctx, Tensor x, Ragged rows) const {
+  const Tensor hidden = dropout(ctx, up(ctx, x, Activation::gelu), dropout_rate, site, rows);  // (rows, hidden)
+  return down(ctx, hidden);
+}
+
+}  // namespace piano
