@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "engine/core/tensor.h"
 
@@ -30,8 +31,13 @@ class Tape {
   const Node* last() const { return last_; }
 
   // Gradients of `loss` (one element) with respect to everything recorded, added into the leaves' grads.
-  // When `first_non_finite` is given it receives the op whose gradient was first seen non-finite, or stays as it is.
   void backward(const Context& context, Tensor loss);
+  // The same for the scalar sum(seed * output): a vector-Jacobian product. `seed` has output's elements.
+  void backward(const Context& context, Tensor output, std::span<const double> seed);
+
+  // Where a NaN or an infinity came from: the earliest op with a non-finite output, else the first in backward's order that handed a
+  // non-finite gradient to an input; null when everything is finite. For error messages: it reads every activation.
+  const Node* first_non_finite() const;
 
  private:
   Node* last_ = nullptr;

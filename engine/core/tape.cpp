@@ -1,0 +1,85 @@
+#include "engine/core/tape.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "engine/core/context.h"
+#include "engine/core/device.h"
+
+namespace piano {
+namespace {
+
+void allocate_grad(const Context& context, TensorRecord& record) {
+  const auto bytes = static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
+  record.grad = context.arena->allocate(bytes);
+  std::memset(record.grad, 0, bytes);
+}
+
+template <class T>
+void add_seed(TensorRecord& record, std::span<const double> seed) {
+  for (std::size_t i = 0; i < seed.size(); ++i) static_cast<T*>(record.grad)[i] += static_cast<T>(seed[i]);
+}
+
+template <class T>
+bool finite(const void* values, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (!std::isfinite(static_cast<const T*>(values)[i])) return false;
+  }
+  return true;
+}
+
+bool finite(const void* values, const TensorRecord& record) {
+  if (values == nullptr) return true;
+  const std::int64_t n = record.shape.elements();
+  return record.dtype == DType::f64 ? finite<double>(values, n) : finite<float>(values, n);
+}
+
+bool finite_input_grads(const Node& node) {
+  for (std::int32_t i = 0; i < node.input_count; ++i) {
+    if (node.inputs[i] != nullptr && !finite(node.inputs[i]->grad, *node.inputs[i])) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void Tape::backward(const Context& context, Tensor loss) {
+  const double one = 1;
+  backward(context, loss, {&one, 1});
+}
+
+void Tape::backward(const Context& context, Tensor output, std::span<const double> seed) {
+  TensorRecord& root = *output.record();
+  PIANO_CHECK(static_cast<std::int64_t>(seed.size()) == root.shape.elements(),
+              "[backward] expected a loss of one element, or a seed of its shape, got shape " + to_string(root.shape));
+  if (!root.requires_grad) return;
+  if (root.grad == nullptr) allocate_grad(context, root);
+  root.dtype == DType::f64 ? add_seed<double>(root, seed) : add_seed<float>(root, seed);
+
+  for (Node* node = last_; node != nullptr; node = node->previous) {
+    if (!node->output->requires_grad || node->output->grad == nullptr) continue;  // the loss does not depend on it
+    for (std::int32_t i = 0; i < node->input_count; ++i) {
+      TensorRecord* input = node->inputs[i];
+      const bool wanted = input != nullptr && input->requires_grad && input->row_grads == nullptr;
+      if (wanted && input->grad == nullptr) allocate_grad(context, *input);
+    }
+    const Kernel backward_kernel = context.device->backward[static_cast<std::size_t>(node->op)];
+    PIANO_CHECK(backward_kernel != nullptr,
+                "[backward] op " + std::to_string(static_cast<int>(node->op)) + " has no backward on " + context.device->name);
+    backward_kernel(context, *node);
+  }
+}
+
+const Node* Tape::first_non_finite() const {
+  const Node* earliest = nullptr;
+  for (const Node* node = last_; node != nullptr; node = node->previous) {
+    if (!finite(node->output->value, *node->output)) earliest = node;
+  }
+  if (earliest != nullptr) return earliest;
+  for (const Node* node = last_; node != nullptr; node = node->previous) {
+    if (node->output->requires_grad && !finite_input_grads(*node)) return node;
+  }
+  return nullptr;
+}
+
+}  // namespace piano
