@@ -29,7 +29,7 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// Writes `path` + ".tmp.<random>", then on commit(): fsync, rename, fsync of the folder. Without commit() the temporary file is removed and
+// Writes a temporary file beside `path`, then on commit(): fsync, rename, fsync of the folder. Without commit() the temporary file is removed and
 // an existing `path` is untouched. Throws ErrorCode::io.
 class AtomicFile {
  public:
@@ -64,11 +64,17 @@ class SpillFile {
   std::span<std::byte> map();          // read-write view of everything appended; valid until the next append or resize
 
  private:
+  void flush();
   void unmap();
   int fd_ = -1;
   std::size_t size_ = 0, buffered_ = 0, mapped_ = 0;
   std::byte* buffer_ = nullptr;
   void* view_ = nullptr;
 };
+
+namespace testing {
+// The n-th file operation from now (create, write, flush, sync, rename) fails as on a full disk; 0: none does. For one thread.
+extern int fail_file_operation;
+}  // namespace testing
 
 }  // namespace piano

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/base/dtype.h"
@@ -24,7 +25,7 @@ struct TensorInfo {
   std::string name;
   DType dtype = DType::f32;
   std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;  // points into the mapped file, aligned to 8 bytes or more
+  std::span<const std::byte> bytes;  // aligned to the element's size; lies in the mapped file unless the file's writer did not align it
 };
 
 class SafetensorsFile {
@@ -46,7 +47,7 @@ class SafetensorsFile {
     return {reinterpret_cast<const T*>(t.bytes.data()), t.bytes.size() / sizeof(T)};
   }
 
-  // The whole content's xxh64 against the metadata's "checksum": throws ErrorCode::model when they differ or there is none.
+  // content_checksum() against the metadata's "checksum": throws ErrorCode::model when they differ or there is none.
   void verify() const;
 
  private:
@@ -59,7 +60,13 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
   std::vector<TensorInfo> tensors_;
   std::map<std::string, std::size_t, std::less<>> index_;
+  std::vector<std::unique_ptr<std::uint64_t[]>> realigned_;  // copies of tensors that other programs left unaligned
 };
+
+// xxh64 (seed 0, 16 hex digits) over the content: for each metadata entry but "checksum", by key: key, value; then for each tensor, by name:
+// name, dtype as written in the header, shape (int64 each), bytes. Each of these is preceded by its length in bytes (uint64).
+// All numbers little-endian. Independent of where in the file a tensor lies.
+std::string content_checksum(const std::map<std::string, std::string>& metadata, std::span<const TensorInfo> tensors);
 
 // Collects tensors, then writes them in one go. The bytes passed to add() must live until commit().
 class SafetensorsWriter {
