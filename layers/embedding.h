@@ -19,10 +19,12 @@ struct Embedding {
   // Declares the table <name>.
   static Embedding declare(ParameterStore& store, const std::string& name, std::int64_t rows, std::int64_t d, double id_dropout);
 
-  // One id per row. rows.rows() = ids.size(): which list a row belongs to, for the random numbers.
-  Tensor operator()(const Context& ctx, std::span<const std::int32_t> ids, Ragged rows) const;  // (ids.size(), d)
-  // The mean of each bag. offsets (rows + 1); an empty bag gives zeros.
-  Tensor operator()(const Context& ctx, std::span<const std::int32_t> offsets, std::span<const std::int32_t> ids, Ragged rows) const;
+  // `rows` says which list a row belongs to, for the random numbers; `salt` keeps two uses of one table in one step apart.
+  // One id per row: ids (rows.rows()) -> (rows, d).
+  Tensor operator()(const Context& ctx, std::span<const std::int32_t> ids, Ragged rows, std::uint32_t salt = 0) const;
+  // The mean of each bag: offsets (rows + 1) -> (rows, d). An empty bag gives zeros.
+  Tensor operator()(const Context& ctx, std::span<const std::int32_t> offsets, std::span<const std::int32_t> ids, Ragged rows,
+                    std::uint32_t salt = 0) const;
 };
 
 }  // namespace piano

@@ -7,8 +7,8 @@
 
 namespace piano {
 
-// Names that end in ".gamma" are 1; other vectors (biases, null slots aside) 0; ".null_key", ".null_value" and embedding tables are normal with
-// deviation 1/sqrt(columns); matrices are uniform in +-sqrt(6 / (rows + columns)) (Glorot & Bengio 2010, eq. 16).
+// Learned vectors that stand for an input (embedding tables, names that end in ".null_key", ".null_value", ".token") are normal with deviation
+// 1/sqrt(columns); matrices are uniform in +-sqrt(6 / (rows + columns)) (Glorot & Bengio 2010, eq. 16); ".gamma" is 1; biases are 0.
 // Each parameter draws from its own stream, named after it: adding one changes no other.
 void initialise(ParameterStore& store, std::uint64_t seed);
 

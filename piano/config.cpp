@@ -1,0 +1,243 @@
+#include "piano/config.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <type_traits>
+
+#include "engine/base/error.h"
+
+namespace piano {
+namespace {
+
+template <class T> using Range = std::pair<T, T>;
+template <class E> using Choices = std::vector<std::pair<const char*, E>>;
+
+// The one list of options. `v` is called as v(key, field, allowed, help, in_model): integers and floats come with an inclusive range,
+// choices with their names.
+template <class C, class Visitor>
+void visit_options(C& c, Visitor&& v) {
+  constexpr std::int64_t many = std::int64_t{1} << 40;
+  using I = Range<std::int64_t>;
+  using F = Range<double>;
+  v("model.d", c.model.d, I{1, 4096}, "width of every embedding and hidden state", true);
+  v("model.heads", c.model.heads, I{1, 64}, "attention heads; must divide model.d", true);
+  v("model.layers", c.model.layers, I{0, 32}, "transformer blocks of the list encoder", true);
+  v("model.ffn", c.model.ffn, I{1, 16}, "hidden width of feed-forward blocks, as a multiple of model.d", true);
+  v("model.dropout", c.model.dropout, F{0, 0.95}, "dropout rate in training", true);
+  v("model.oov_dropout", c.model.oov_dropout, F{0, 0.95}, "rate at which training replaces an id by the out-of-vocabulary row", true);
+  v("model.max_history", c.model.max_history, I{0, 100000}, "most recent past events that the model attends to", true);
+  v("model.max_terms", c.model.max_terms, I{0, 10000}, "terms of a query that are read", true);
+  v("model.match", c.model.match, 0, "match features (counts and recency of the item and its fields in the history)", true);
+  v("qdir.mode", c.qdir.mode,
+    Choices<QdirMode>{{"attend", QdirMode::attend}, {"mean", QdirMode::mean}, {"item_only", QdirMode::item_only}, {"off", QdirMode::off}},
+    "attend: cross-attention over past queries; mean: uniform weights; item_only: keys and values from past items alone; off: no refined "
+    "interest", true);
+  v("qdir.query", c.qdir.query, Choices<QdirQuery>{{"query", QdirQuery::query}, {"query+user", QdirQuery::query_user}},
+    "what asks: the current query, or query and user", true);
+  v("qdir.value", c.qdir.value, Choices<QdirValue>{{"query", QdirValue::query}, {"item", QdirValue::item}, {"both", QdirValue::both}},
+    "what a past event answers with: its query, its item, or both", true);
+  v("qdir.null_slot", c.qdir.null_slot, 0, "a learnable extra key and value, so that 'nothing in the past matches' can be said", true);
+  v("encoder.position", c.encoder.position,
+    Choices<PositionMode>{{"none", PositionMode::none}, {"initial_rank", PositionMode::initial_rank}},
+    "position embedding added to each candidate", true);
+  v("encoder.positions", c.encoder.positions, I{1, 100000}, "rows of the position table; later ranks share the last one", true);
+  v("ian.condition", c.ian.condition, 0, "the list token starts from the refined interest and the query", true);
+  v("ian.pool", c.ian.pool, Choices<IanPool>{{"token", IanPool::token}, {"mean", IanPool::mean}, {"attention", IanPool::attention}},
+    "how the list is summed up: the information aggregation token, the mean of the candidates, or attention with one learned query", true);
+  v("ian.feedback", c.ian.feedback, 0, "the item heads see the list's summary", true);
+  v("list.label", c.list.label,
+    Choices<ListLabel>{{"any", ListLabel::any}, {"fraction", ListLabel::fraction}, {"count", ListLabel::count}},
+    "the list's labels: any click / any conversion; the clicked / converted fraction; their counts (Poisson)", true);
+  v("rank.by", c.rank.by, Choices<RankBy>{{"score", RankBy::score}}, "what orders the answer: the items' own scores", true);
+  v("rank.alpha", c.rank.alpha, F{-100, 100}, "weight of log pctr in the score", true);
+  v("rank.beta", c.rank.beta, F{-100, 100}, "weight of log pcvr in the score", true);
+  v("rank.gamma", c.rank.gamma, F{-100, 100}, "weight of log value in the score", true);
+  v("loss.click", c.loss.click, F{0, 1000}, "weight of the items' click loss", false);
+  v("loss.conversion", c.loss.conversion, F{0, 1000}, "weight of the items' click-and-convert loss (entire space)", false);
+  v("loss.list_click", c.loss.list_click, F{0, 1000}, "weight of the list's click loss", false);
+  v("loss.list_conversion", c.loss.list_conversion, F{0, 1000}, "weight of the list's conversion loss", false);
+  v("loss.listwise", c.loss.listwise, F{0, 1000}, "weight of the listwise softmax loss against (click + lambda * conversion)", false);
+  v("loss.lambda", c.loss.lambda, F{0, 1000}, "what a conversion adds to a click in the listwise target", false);
+  v("train.epochs", c.train.epochs, I{1, many}, "passes over the training part, at most", false);
+  v("train.max_steps", c.train.max_steps, I{0, many}, "stop after so many steps; 0: no limit", false);
+  v("train.batch", c.train.batch, I{1, 1 << 20}, "lists a step", false);
+  v("train.patience", c.train.patience, I{0, many}, "epochs without a better validation before training stops; 0: never", false);
+  v("train.seed", c.train.seed, I{0, many}, "seed of initial values, order and dropout", false);
+  v("train.select", c.train.select,
+    Choices<SelectBy>{{"ndcg", SelectBy::ndcg}, {"target_mrr", SelectBy::target_mrr}, {"loss", SelectBy::loss}},
+    "what chooses the best epoch, on the validation part: NDCG@10 of click + conversion, MRR of the request's target, or the loss", false);
+  v("train.learning_rate", c.train.learning_rate, F{0, 10}, "AdamW's step size", false);
+  v("train.weight_decay", c.train.weight_decay, F{0, 10}, "decoupled, on matrices only (no biases, norms or embedding rows)", false);
+  v("train.beta1", c.train.beta1, F{0, 0.999999}, "AdamW's decay of the first moment", false);
+  v("train.beta2", c.train.beta2, F{0, 0.999999}, "AdamW's decay of the second moment", false);
+  v("train.epsilon", c.train.epsilon, F{1e-16, 1}, "AdamW's epsilon", false);
+  v("train.clip", c.train.clip, F{0, 1e9}, "largest norm of the whole gradient; 0: no clipping", false);
+  v("train.rows", c.train.rows,
+    Choices<RowUpdates>{{"lazy", RowUpdates::lazy}, {"dense", RowUpdates::dense}, {"catchup", RowUpdates::catchup}},
+    "AdamW on embedding rows: lazy: only touched rows move; dense: every row, every step; catchup: a row's skipped steps are replayed "
+    "when it is next needed", false);
+  v("train.micro_tokens", c.train.micro_tokens, I{1, 1 << 24}, "tokens (candidates + past events + 1 a list) of a micro-batch", false);
+  v("train.accumulators", c.train.accumulators, I{1, 256}, "gradient accumulators; results depend on it, never on the threads", false);
+}
+
+std::string text_of(bool value) { return value ? "true" : "false"; }
+std::string text_of(std::int64_t value) { return std::to_string(value); }
+std::string text_of(double value) {
+  std::array<char, 40> buffer{};
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;  // the shortest text that reads back the same
+  return {buffer.data(), end};
+}
+
+[[noreturn]] void reject(std::string_view key, const std::string& expected, std::string_view got) {
+  throw Error(ErrorCode::usage, std::string(key) + ": expected " + expected + ", got '" + std::string(got) + "'");
+}
+
+template <class T, class Allowed>
+std::string type_name(const T&, const Allowed& allowed) {
+  if constexpr (std::is_same_v<T, bool>) return "true | false";
+  else if constexpr (std::is_same_v<T, std::int64_t>) return "int";
+  else if constexpr (std::is_same_v<T, double>) return "float";
+  else {
+    std::string names;
+    for (const auto& [name, value] : allowed) names += (names.empty() ? "" : " | ") + std::string(name);
+    return names;
+  }
+}
+
+template <class T, class Allowed>
+std::string value_text(const T& field, const Allowed& allowed) {
+  if constexpr (std::is_enum_v<T>) {
+    for (const auto& [name, value] : allowed) {
+      if (value == field) return name;
+    }
+    return "";
+  } else {
+    return text_of(field);
+  }
+}
+
+template <class T, class Allowed>
+void parse_value(std::string_view key, std::string_view text, T& field, const Allowed& allowed) {
+  if constexpr (std::is_same_v<T, bool>) {
+    if (text == "true" || text == "on") field = true;
+    else if (text == "false" || text == "off") field = false;
+    else reject(key, "true or false", text);
+  } else if constexpr (std::is_enum_v<T>) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : allowed) {
+      if (text == name) {
+        field = value;
+        return;
+      }
+      names.emplace_back(name);
+    }
+    const std::string near = nearest(text, names);
+    throw Error(ErrorCode::usage, std::string(key) + ": expected " + type_name(field, allowed) + ", got '" + std::string(text) + "'" +
+                                      (near.empty() ? "" : ": did you mean '" + near + "'?"));
+  } else {
+    T parsed{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
+    const bool whole = error == std::errc{} && end == text.data() + text.size();
+    if (!whole || !(parsed >= allowed.first && parsed <= allowed.second)) {  // written so that NaN is refused
+      reject(key, (std::is_same_v<T, double> ? "a number from " : "an integer from ") + text_of(allowed.first) + " to " +
+                      text_of(allowed.second), text);
+    }
+    field = parsed;
+  }
+}
+
+}  // namespace
+
+std::vector<Option> options(const Config& config) {
+  std::vector<Option> list;
+  visit_options(config, [&](const char* key, const auto& field, const auto& allowed, const char* help, bool in_model) {
+    list.push_back({key, type_name(field, allowed), value_text(field, allowed), help, in_model});
+  });
+  return list;
+}
+
+void set_option(Config& config, std::string_view key, std::string_view value) {
+  bool found = false;
+  std::vector<std::string> keys;
+  visit_options(config, [&](const char* name, auto& field, const auto& allowed, const char*, bool) {
+    keys.emplace_back(name);
+    if (key != name) return;
+    found = true;
+    parse_value(key, value, field, allowed);
+  });
+  if (found) return;
+  const std::string near = nearest(key, keys);
+  throw Error(ErrorCode::usage, "unknown option '" + std::string(key) + "'" +
+                                    (near.empty() ? "; docs/options.md lists them" : ": did you mean '" + near + "'?"));
+}
+
+void set_option(Config& config, std::string_view assignment) {
+  const auto equals = assignment.find('=');
+  if (equals == std::string_view::npos) {
+    throw Error(ErrorCode::usage, "--set: expected key=value, got '" + std::string(assignment) + "'");
+  }
+  set_option(config, assignment.substr(0, equals), assignment.substr(equals + 1));
+}
+
+void check(const Config& c) {
+  if (c.model.d % c.model.heads != 0) {
+    throw Error(ErrorCode::usage, "model.heads: expected a divisor of model.d = " + std::to_string(c.model.d) + ", got " +
+                                      std::to_string(c.model.heads));
+  }
+  if (c.loss.click + c.loss.conversion + c.loss.list_click + c.loss.list_conversion + c.loss.listwise <= 0) {
+    throw Error(ErrorCode::usage, "loss: all weights are 0, there is nothing to learn; set at least one");
+  }
+}
+
+std::string to_toml(const Config& config, bool model_only) {
+  std::string out, table;
+  for (const Option& o : options(config)) {
+    if (model_only && !o.in_model) continue;
+    const auto dot = o.key.find('.');
+    if (o.key.substr(0, dot) != table) {
+      table = o.key.substr(0, dot);
+      out += (out.empty() ? "[" : "\n[") + table + "]\n";
+    }
+    const bool quoted = o.type != "int" && o.type != "float" && o.type != "true | false";
+    out += o.key.substr(dot + 1) + " = " + (quoted ? '"' + o.value + '"' : o.value) + "\n";
+  }
+  return out;
+}
+
+std::string options_markdown() {
+  std::string out =
+      "# Options\n\nGenerated from `piano/config.cpp` by `piano train --list-options`; do not edit.\n"
+      "Set them in a TOML file (`--config c.toml`, `[qdir]` then `mode = \"mean\"`) or with `--set qdir.mode=mean`; `--set` wins.\n"
+      "Options marked *model* are saved in the model file and rule `evaluate` and `rerank` too; the others belong to one training run.\n\n"
+      "| key | default | values | of | meaning |\n|---|---|---|---|---|\n";
+  for (const Option& o : options(Config{})) {
+    std::string type = o.type;
+    for (std::size_t at = 0; (at = type.find('|', at)) != std::string::npos; at += 2) type.replace(at, 1, "\\|");
+    out += "| `" + o.key + "` | " + o.value + " | " + type + " | " + (o.in_model ? "model" : "training") + " | " + o.help + " |\n";
+  }
+  return out;
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {  // Levenshtein, one row at a time
+    std::vector<std::size_t> row(candidate.size() + 1);
+    for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= word.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i;
+      for (std::size_t j = 1; j < row.size(); ++j) {
+        const std::size_t substitute = diagonal + (word[i - 1] == candidate[j - 1] ? 0 : 1);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
+      }
+    }
+    if (row.back() < best_distance) best_distance = row.back(), best = candidate;
+  }
+  return best;
+}
+
+}  // namespace piano
