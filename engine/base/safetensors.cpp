@@ -44,7 +44,7 @@ std::string quoted(const std::string& text) {
 // Errors of content; parse() puts the file's name in front.
 [[noreturn]] void bad(const std::string& message) { throw Error(ErrorCode::model, message); }
 
-// The header's JSON, with what nlohmann lets pass: duplicate keys, and nesting that the format has no use for.
+// The header's JSON, without what nlohmann lets pass: duplicate keys, bytes after a NUL, and nesting that the format has no use for.
 Json parse_header(std::string_view text) {
   std::vector<std::set<std::string>> keys;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
@@ -56,11 +56,13 @@ Json parse_header(std::string_view text) {
     }
     return true;
   };
-  if (text.empty() || text.front() != '{') bad("header is not a JSON object");
+  if (text.empty() || text.front() != '{' || text.find('\0') != text.npos) bad("header is not a JSON object");
   try {
     return Json::parse(text, watch);
   } catch (const Json::parse_error& e) {
     bad("header is not valid JSON at byte " + std::to_string(e.byte));
+  } catch (const Json::exception&) {
+    bad("header has a number that is out of range");
   }
 }
 
@@ -195,13 +197,8 @@ const TensorInfo& SafetensorsFile::typed(std::string_view name, DType dtype) con
 // ---- checksum
 
 std::string content_checksum(const std::map<std::string, std::string>& metadata, std::span<const TensorInfo> tensors) {
-  XXH64_state_t state;
-  XXH64_reset(&state, 0);
-  const auto update = [&](const void* data, std::size_t bytes) {
-    const std::uint64_t length = bytes;
-    XXH64_update(&state, &length, sizeof(length));
-    if (bytes > 0) XXH64_update(&state, data, bytes);
-  };
+  std::uint64_t hash = 0;
+  const auto update = [&](const void* data, std::size_t bytes) { hash = XXH64(data, bytes, hash); };
   const auto update_text = [&](std::string_view text) { update(text.data(), text.size()); };
 
   for (const auto& [key, value] : metadata) {
@@ -218,7 +215,6 @@ std::string content_checksum(const std::map<std::string, std::string>& metadata,
     update(t->shape.data(), t->shape.size() * sizeof(std::int64_t));
     update(t->bytes.data(), t->bytes.size());
   }
-  std::uint64_t hash = XXH64_digest(&state);
   std::string hex(16, '0');
   for (std::size_t i = hex.size(); i-- > 0; hash >>= 4) hex[i] = "0123456789abcdef"[hash & 15];
   return hex;

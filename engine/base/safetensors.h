@@ -63,8 +63,8 @@ class SafetensorsFile {
   std::vector<std::unique_ptr<std::uint64_t[]>> realigned_;  // copies of tensors that other programs left unaligned
 };
 
-// xxh64 (seed 0, 16 hex digits) over the content: for each metadata entry but "checksum", by key: key, value; then for each tensor, by name:
-// name, dtype as written in the header, shape (int64 each), bytes. Each of these is preceded by its length in bytes (uint64).
+// The content's checksum, 16 hex digits. A chain: h = 0, then h = xxh64(piece, seed h) for each piece. The pieces are, for each metadata
+// entry but "checksum", by key: key, value; then for each tensor, by name: name, dtype as written in the header, shape (int64 each), bytes.
 // All numbers little-endian. Independent of where in the file a tensor lies.
 std::string content_checksum(const std::map<std::string, std::string>& metadata, std::span<const TensorInfo> tensors);
 
