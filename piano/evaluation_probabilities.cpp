@@ -1,0 +1,135 @@
+#include "piano/evaluation_probabilities.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+
+#include "engine/base/check.h"
+
+namespace piano {
+namespace {
+
+struct ListTotals {
+  double items = 0, clicks = 0, conversions = 0;
+};
+
+ListTotals totals(const LabelledLists& lists, std::size_t list) {
+  ListTotals t;
+  for (auto r = static_cast<std::size_t>(lists.offsets[list]); r < static_cast<std::size_t>(lists.offsets[list + 1]); ++r) {
+    if (lists.labelled[r] == 0) continue;
+    t.items += 1;
+    t.clicks += lists.click[r];
+    t.conversions += lists.conversion[r];
+  }
+  return t;
+}
+
+void add(ProbabilityTask& task, bool is_example, std::size_t at, double label, std::int32_t user) {
+  if (!is_example) {
+    ++task.skipped;
+    return;
+  }
+  task.at.push_back(static_cast<std::int64_t>(at));
+  task.label.push_back(label);
+  task.user.push_back(user);
+}
+
+// Per-user sums of two quantities of the examples, for statistics that are a function of sums.
+UserSums sums_of(const ProbabilityTask& task, std::int32_t users, const std::vector<double>& numerator,
+                 const std::vector<double>& denominator) {
+  UserSums sums;
+  sums.sum.assign(static_cast<std::size_t>(users), 0.0);
+  sums.count.assign(static_cast<std::size_t>(users), 0.0);
+  for (std::int32_t u = 0; u < users; ++u) sums.user.push_back(u);
+  for (std::size_t e = 0; e < task.user.size(); ++e) {
+    sums.sum[static_cast<std::size_t>(task.user[e])] += numerator[e];
+    sums.count[static_cast<std::size_t>(task.user[e])] += denominator[e];
+  }
+  return sums;
+}
+
+Statistic normalised_entropy_statistic(UserSums loss, UserSums label) {
+  return [loss = std::move(loss), label = std::move(label)](UserWeights weights) {
+    double total_loss = 0, total_label = 0, count = 0;
+    for (std::size_t u = 0; u < weights.size(); ++u) {
+      total_loss += weights[u] * loss.sum[u];
+      total_label += weights[u] * label.sum[u];
+      count += weights[u] * label.count[u];
+    }
+    return normalised_entropy(total_loss, total_label, count).value_or(std::numeric_limits<double>::quiet_NaN());
+  };
+}
+
+}  // namespace
+
+std::string ProbabilityTask::unusable() const {
+  if (label.empty()) return "no example";
+  const auto [low, high] = std::minmax_element(label.begin(), label.end());
+  if (*low != *high) return "";
+  if (*low == 0) return "label always 0";
+  if (*low == 1) return "label always 1";
+  return "label constant";
+}
+
+std::vector<ProbabilityTask> probability_tasks(const LabelledLists& lists, ListLabel list_label) {
+  ProbabilityTask ctr{"pctr", "items", &Predictions::pctr, {}, {}, {}, 0}, cvr{"pcvr", "items", &Predictions::pcvr, {}, {}, {}, 0};
+  ProbabilityTask list_ctr{"P_ctr", "lists", &Predictions::list_ctr, {}, {}, {}, 0};
+  ProbabilityTask list_cvr{"P_cvr", "lists", &Predictions::list_cvr, {}, {}, {}, 0};
+  for (std::size_t l = 0; l + 1 < lists.offsets.size(); ++l) {
+    for (auto r = static_cast<std::size_t>(lists.offsets[l]); r < static_cast<std::size_t>(lists.offsets[l + 1]); ++r) {
+      const bool labelled = lists.labelled[r] != 0;
+      add(ctr, labelled, r, lists.click[r], lists.user[l]);
+      add(cvr, labelled && lists.click[r] != 0, r, lists.conversion[r], lists.user[l]);
+    }
+    const ListTotals t = totals(lists, l);
+    const bool any = list_label == ListLabel::any;
+    add(list_ctr, t.items > 0, l, any ? (t.clicks > 0 ? 1.0 : 0.0) : t.clicks / t.items, lists.user[l]);
+    add(list_cvr, t.clicks > 0, l, any ? (t.conversions > 0 ? 1.0 : 0.0) : t.conversions / t.clicks, lists.user[l]);
+  }
+  return {std::move(ctr), std::move(cvr), std::move(list_ctr), std::move(list_cvr)};
+}
+
+std::vector<ProbabilityMetric> probability_metrics(const ProbabilityTask& task, std::span<const double> predicted, std::int32_t users,
+                                                   GroupWeight gauc_weight) {
+  const auto used = static_cast<std::int64_t>(task.at.size());
+  std::vector<ProbabilityMetric> metrics;
+  for (const char* name : {"AUC", "GAUC", "log loss", "NE", "ECE", "PCOC"})
+    metrics.push_back({task.name + " " + name, task.unit, used, task.skipped, {}, task.unusable()});
+  if (predicted.empty())
+    for (ProbabilityMetric& metric : metrics) metric.reason = "no " + task.name;
+  if (!metrics[0].reason.empty()) return metrics;
+
+  std::vector<double> p, loss;
+  for (std::size_t e = 0; e < task.at.size(); ++e) {
+    p.push_back(predicted[static_cast<std::size_t>(task.at[e])]);
+    PIANO_CHECK(p.back() >= 0 && p.back() <= 1, task.name + ": a prediction is no probability");
+    loss.push_back(log_loss_of(p.back(), task.label[e]));
+  }
+  const std::vector<double> one(p.size(), 1.0);
+  const auto sorted = std::make_shared<const SortedExamples>(p, task.label, task.user);
+  const bool soft = std::any_of(task.label.begin(), task.label.end(), [](double y) { return y != 0 && y != 1; });
+  if (soft) {
+    metrics[0].reason = metrics[1].reason = "label is a fraction";
+  } else {
+    metrics[0].statistic = [sorted](UserWeights weights) { return sorted->auc(weights); };
+    GroupedAuc groups = grouped_auc(p, task.label, task.user, users, gauc_weight);
+    metrics[1].unit = "users";
+    metrics[1].used = groups.used;
+    metrics[1].skipped = groups.skipped;
+    if (!groups.value) metrics[1].reason = "no user with both labels";
+    UserSums sums{{}, {}, std::move(groups.weight)};
+    for (std::size_t u = 0; u < groups.auc.size(); ++u) {
+      sums.user.push_back(static_cast<std::int32_t>(u));
+      sums.sum.push_back(groups.auc[u] * sums.count[u]);
+    }
+    metrics[1].statistic = ratio_statistic(std::move(sums));
+  }
+  const UserSums losses = sums_of(task, users, loss, one);
+  metrics[2].statistic = ratio_statistic(losses);
+  metrics[3].statistic = normalised_entropy_statistic(losses, sums_of(task, users, task.label, one));
+  metrics[4].statistic = [sorted](UserWeights weights) { return sorted->calibration_error(weights); };
+  metrics[5].statistic = ratio_statistic(sums_of(task, users, p, task.label));
+  return metrics;
+}
+
+}  // namespace piano

@@ -1,0 +1,39 @@
+// The four probabilities that PIANO predicts, each against its own examples: private to evaluate().
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "piano/evaluation.h"
+
+namespace piano {
+
+// The examples of one probability. Example e is entry at[e] of the system's array.
+struct ProbabilityTask {
+  std::string name, unit;                       // "pctr", "items"
+  std::vector<double> Predictions::*predicted;
+  std::vector<std::int64_t> at;
+  std::vector<double> label;
+  std::vector<std::int32_t> user;
+  std::int64_t skipped = 0;                     // unlabelled, or not clicked where a click is the condition
+
+  std::string unusable() const;                 // why no metric can be computed, or ""
+};
+
+// pctr on all labelled items, pcvr on clicked ones; P_ctr on all lists with a labelled item, P_cvr on those with a click.
+std::vector<ProbabilityTask> probability_tasks(const LabelledLists& lists, ListLabel list_label);
+
+struct ProbabilityMetric {
+  std::string name, unit;
+  std::int64_t used = 0, skipped = 0;
+  Statistic statistic;
+  std::string reason;                           // not empty: the statistic is not available
+};
+
+// AUC, GAUC, log loss, NE, ECE, PCOC, in this order. With `predicted` empty there are only names, counts and reasons.
+std::vector<ProbabilityMetric> probability_metrics(const ProbabilityTask& task, std::span<const double> predicted, std::int32_t users,
+                                                   GroupWeight gauc_weight);
+
+}  // namespace piano

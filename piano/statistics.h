@@ -1,0 +1,63 @@
+// How sure a number is: bootstrap over users, for one system and for the difference of two.
+//
+// Users are drawn with replacement and bring all their lists along, because a user's lists are not independent. A statistic is a function of
+// how often each user was drawn; all statistics given to one bootstrap() see the same draws, so a difference of two is a paired one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace piano {
+
+using UserWeights = std::span<const double>;             // (users): times drawn; all ones: the sample itself
+using Statistic = std::function<double(UserWeights)>;    // NaN: undefined for these weights
+
+struct BootstrapOptions {
+  std::int32_t replicates = 1000;
+  double level = 0.95;
+  std::uint64_t seed = 1;
+};
+
+// A value with its percentile interval. All NaN when undefined; low and high NaN when replicates is 0.
+struct Estimate {
+  double value = 0, low = 0, high = 0;
+  std::int64_t replicates = 0;  // draws for which the statistic was defined; the interval is over these
+};
+
+// Deterministic in (users, statistics, options). One Estimate per statistic.
+std::vector<Estimate> bootstrap(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options);
+
+// Linear interpolation between order statistics: at (n-1)·fraction. requires: ascending, not empty
+double quantile(std::span<const double> ascending, double fraction);
+
+// A mean over lists (or items) as a ratio of sums over users; users without any are left out.
+struct UserSums {
+  std::vector<std::int32_t> user;  // ascending
+  std::vector<double> sum, count;  // (as many)
+
+  double ratio(UserWeights weights) const;  // NaN when no list was drawn
+};
+
+// values[l] is the metric of list l, NaN where it is undefined; user[l] in 0 .. users-1; member, when not empty, restricts to a slice.
+UserSums user_sums(std::span<const double> values, std::span<const std::int32_t> user, std::int32_t users,
+                   std::span<const std::uint8_t> member = {});
+
+// The same lists measured under several seeds: each user's sums are averaged, so that seeds do not pass for independent observations.
+// Throws ErrorCode::internal when the lists differ.
+UserSums average_seeds(std::span<const UserSums> seeds);
+
+Statistic ratio_statistic(UserSums sums);
+Statistic difference_statistic(Statistic a, Statistic b);  // a - b
+
+// System a against system b on the same lists, each trained with one or more seeds.
+struct SeedComparison {
+  Estimate a, b, difference;               // seeds averaged per user; the difference is paired
+  std::vector<double> a_seeds, b_seeds;    // the mean of each seed: the spread over seeds, apart from the interval over users
+};
+// a[s][l] and b[s][l]: the metric of list l under seed s, NaN where undefined.
+SeedComparison compare_systems(std::span<const std::vector<double>> a, std::span<const std::vector<double>> b,
+                               std::span<const std::int32_t> user, std::int32_t users, const BootstrapOptions& options);
+
+}  // namespace piano
