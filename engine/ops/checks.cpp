@@ -1,0 +1,52 @@
+#include "engine/ops/checks.h"
+
+#include <string>
+
+namespace piano {
+namespace {
+
+[[noreturn]] void fail(const CheckedOp& checked, const std::string& expected, const std::string& got) {
+  throw Error(ErrorCode::internal,
+              "[" + std::string(checked.op) + "] expected " + expected + ", got " + got + ": " + std::string(checked.hint));
+}
+
+}  // namespace
+
+void CheckedOp::present(const char* name, const Tensor& x) const {
+  if (!x) fail(*this, name, "no tensor");
+}
+
+void CheckedOp::rows(const char* name, const Tensor& x, std::int64_t rows) const {
+  present(name, x);
+  if (x.rows() != rows) fail(*this, name + (" with " + std::to_string(rows)) + " rows", std::to_string(x.rows()));
+}
+
+void CheckedOp::cols(const char* name, const Tensor& x, std::int64_t cols) const {
+  present(name, x);
+  if (x.cols() != cols) fail(*this, name + (" with " + std::to_string(cols)) + " columns", std::to_string(x.cols()));
+}
+
+void CheckedOp::elements(const char* name, const Tensor& x, std::int64_t n) const {
+  present(name, x);
+  if (x.shape().elements() != n) fail(*this, name + (" with " + std::to_string(n)) + " elements", to_string(x.shape()));
+}
+
+void CheckedOp::same_shape(const char* name, const Tensor& x, const Tensor& as) const {
+  present(name, x);
+  if (!(x.shape() == as.shape())) fail(*this, name + (" of shape " + to_string(as.shape())), to_string(x.shape()));
+}
+
+void CheckedOp::lists(const char* name, Ragged lists, std::int64_t rows) const {
+  bool ordered = lists.lists == 0 || lists.offsets[0] == 0;
+  for (std::int32_t l = 0; l < lists.lists && ordered; ++l) ordered = lists.size(l) >= 0;
+  if (!ordered) fail(*this, name + std::string(" offsets that start at 0 and do not decrease"), "others");
+  if (lists.rows() != rows) fail(*this, name + (" lists over " + std::to_string(rows)) + " rows", std::to_string(lists.rows()));
+}
+
+void CheckedOp::indices(const char* name, std::span<const std::int32_t> index, std::int64_t n) const {
+  for (const std::int32_t i : index) {
+    if (i < 0 || i >= n) fail(*this, name + (" in 0 .. " + std::to_string(n - 1)), std::to_string(i));
+  }
+}
+
+}  // namespace piano

@@ -1,0 +1,57 @@
+#include "engine/ops/cases.h"
+#include "engine/ops/checks.h"
+#include "engine/ops/families.h"
+
+namespace piano {
+namespace {
+
+std::int64_t id_count(const Bags& bags) {
+  if (bags.offsets == nullptr || bags.rows == 0) return bags.rows;
+  return bags.offsets[bags.rows];
+}
+
+// `offsets` empty: one id per row.
+OpCase embedding_case(const char* name, std::int64_t vocabulary, std::int64_t d, Offsets offsets, Offsets ids, Pooling pooling) {
+  return {name, {table(vocabulary, d)}, [=](const Context& context, std::span<const Tensor> in) {
+            const auto rows = static_cast<std::int32_t>(offsets.empty() ? ids.size() : offsets.size() - 1);
+            return embedding_sum(context, in[0], {offsets.empty() ? nullptr : offsets.data(), ids.data(), rows}, pooling);
+          }};
+}
+
+}  // namespace
+
+Tensor embedding_sum(const Context& context, Tensor table, Bags bags, Pooling pooling) {
+  const CheckedOp check{"embedding_sum", "map ids through the vocabulary, whose row 0 stands for everything unknown"};
+  check.present("table", table);
+  PIANO_CHECK(!table.record()->requires_grad || table.record()->row_grads != nullptr,
+              "[embedding_sum] expected a table (add_table), got a dense parameter or an activation: use gather_rows");
+  if (bags.offsets != nullptr) check.lists("bag", {bags.offsets, bags.rows}, id_count(bags));
+  check.indices("ids", {bags.ids, static_cast<std::size_t>(id_count(bags))}, table.rows());
+  return run_op(context, OpId::embedding_sum, {bags.rows, table.cols()}, {&table, 1},
+                context.arena->make<EmbeddingSumArgs>(bags, pooling));
+}
+
+Op embedding_sum_row() {
+  Op row{OpId::embedding_sum, "embedding_sum"};
+  row.specification = "out_r = sum of table_t over the ids t of bag r; mean: divided by the bag's size; an empty bag gives 0";
+  row.cost = [](const Node& node) -> OpCost {
+    const Bags& bags = args_of<EmbeddingSumArgs>(node).bags;
+    const double read = static_cast<double>(id_count(bags)) * static_cast<double>(node.output->shape.cols());
+    return {read, read * static_cast<double>(size_of(node.output->dtype)) + output_bytes(node)};
+  };
+  row.cases = []() -> std::vector<OpCase> {
+    return {
+        embedding_case("one id per row", 50, 64, {}, {3, 0, 49, 7, 3, 3, 12}, Pooling::sum),
+        embedding_case("sum", 20, 64, {0, 2, 3, 7}, {1, 5, 19, 0, 2, 4, 6}, Pooling::sum),
+        embedding_case("mean", 20, 64, {0, 2, 3, 7}, {1, 5, 19, 0, 2, 4, 6}, Pooling::mean),
+        embedding_case("odd width, repeated ids, empty bags", 6, 5, {0, 0, 3, 3, 5, 5}, {2, 2, 2, 5, 2}, Pooling::mean),
+        embedding_case("rows=0", 6, 8, {0}, {}, Pooling::sum),
+        embedding_case("rows=0, one id per row", 6, 8, {}, {}, Pooling::sum),
+        embedding_case("rows=1", 6, 12, {0, 3}, {0, 5, 1}, Pooling::sum),
+        embedding_case("rows=1, empty bag", 6, 12, {0, 0}, {}, Pooling::mean),
+    };
+  };
+  return row;
+}
+
+}  // namespace piano

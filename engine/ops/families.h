@@ -1,0 +1,26 @@
+// The rows of the op table, each written beside its op's function.
+#pragma once
+
+#include "engine/ops/op_table.h"
+
+namespace piano {
+
+Op embedding_sum_row();          // embedding.cpp
+Op gather_rows_row();            // rows.cpp
+Op concat_row();
+Op prepend_row_row();
+Op linear_row();                 // linear.cpp
+Op add_row();                    // elementwise.cpp
+Op mul_row();
+Op scale_row();
+Op log_sigmoid_row();
+Op dropout_row();                // dropout.cpp
+Op layer_norm_row();             // norm.cpp
+Op attention_row();              // attention.cpp
+Op segment_mean_row();           // segment.cpp
+Op bce_with_logits_row();        // losses.cpp
+Op product_bce_row();
+Op poisson_nll_row();
+Op softmax_cross_entropy_row();
+
+}  // namespace piano

@@ -1,0 +1,96 @@
+// add, mul, scale, log_sigmoid, dropout: each element by itself.
+#pragma once
+
+#include "engine/ref/matrix.h"
+#include "engine/ref/scalar_functions.h"
+
+namespace piano {
+namespace {
+
+inline std::int64_t elements(const Node& node) { return node.output->shape.elements(); }
+
+template <class T>
+void add_forward(const Context&, Node& node) {
+  const auto a = value<T>(node.inputs[0]), b = value<T>(node.inputs[1]), out = value<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) out.data[i] = a.data[i] + b.data[i];
+}
+
+template <class T>
+void add_backward(const Context&, Node& node) {
+  const auto da = grad<T>(node.inputs[0]), db = grad<T>(node.inputs[1]), dout = grad<T>(node.output);
+  if (da) add_scaled(da.data, dout.data, elements(node), 1);
+  if (db) add_scaled(db.data, dout.data, elements(node), 1);
+}
+
+template <class T>
+void mul_forward(const Context&, Node& node) {
+  const auto a = value<T>(node.inputs[0]), b = value<T>(node.inputs[1]), out = value<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) out.data[i] = a.data[i] * b.data[i];
+}
+
+template <class T>
+void mul_backward(const Context&, Node& node) {
+  const auto a = value<T>(node.inputs[0]), b = value<T>(node.inputs[1]);
+  const auto da = grad<T>(node.inputs[0]), db = grad<T>(node.inputs[1]), dout = grad<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) {
+    if (da) da.data[i] += dout.data[i] * b.data[i];
+    if (db) db.data[i] += dout.data[i] * a.data[i];
+  }
+}
+
+template <class T>
+void scale_forward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), out = value<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) out.data[i] = static_cast<T>(args<ScaleArgs>(node).factor * x.data[i]);
+}
+
+template <class T>
+void scale_backward(const Context&, Node& node) {
+  add_scaled(grad<T>(node.inputs[0]).data, grad<T>(node.output).data, elements(node), args<ScaleArgs>(node).factor);
+}
+
+template <class T>
+void log_sigmoid_forward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), out = value<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) out.data[i] = static_cast<T>(log_sigmoid(x.data[i]));
+}
+
+// d/dx log s(x) = s(-x)
+template <class T>
+void log_sigmoid_backward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), dx = grad<T>(node.inputs[0]), dout = grad<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) dx.data[i] += static_cast<T>(dout.data[i] * sigmoid(-double(x.data[i])));
+}
+
+// Calls f(list, row within the list, row) for each row of all lists.
+template <class F>
+void for_each_row(Ragged lists, F f) {
+  for (std::int32_t l = 0; l < lists.lists; ++l) {
+    for (std::int32_t r = 0; r < lists.size(l); ++r) f(l, r, lists.begin(l) + r);
+  }
+}
+
+// to += mask * from / (1 - p), the mask a pure function of (seed, step, site, list, row, column)
+template <class T>
+void add_kept(const DropoutArgs& a, Matrix<T> from, Matrix<T> to) {
+  for_each_row(a.lists, [&](std::int32_t list, std::int32_t row_in_list, std::int64_t row) {
+    for (std::int64_t c = 0; c < to.cols; ++c) {
+      const bool kept = a.kept(list, row_in_list, c / 4)[static_cast<std::size_t>(c % 4)];
+      if (kept) to(row, c) += static_cast<T>(a.factor * from(row, c));
+    }
+  });
+}
+
+template <class T>
+void dropout_forward(const Context&, Node& node) {
+  zero(value<T>(node.output));
+  add_kept(args<DropoutArgs>(node), value<T>(node.inputs[0]), value<T>(node.output));
+}
+
+template <class T>
+void dropout_backward(const Context&, Node& node) {
+  add_kept(args<DropoutArgs>(node), grad<T>(node.output), grad<T>(node.inputs[0]));
+}
+
+}  // namespace
+}  // namespace piano

@@ -1,0 +1,71 @@
+// linear: y = f(z), z = x W^T + b, f the identity or GELU.
+#pragma once
+
+#include "engine/ref/matrix.h"
+#include "engine/ref/scalar_functions.h"
+
+namespace piano {
+namespace {
+
+// z_ro = sum_i x_ri W_oi + b_o
+template <class T>
+double before_activation(const Node& node, std::int64_t r, std::int64_t o) {
+  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), b = value<T>(node.inputs[2]);
+  return dot(x.row(r), w.row(o), x.cols) + (b ? double(b.data[o]) : 0.0);
+}
+
+template <class T>
+void linear_forward(const Context&, Node& node) {
+  const bool is_gelu = args<LinearArgs>(node).activation == Activation::gelu;
+  const auto out = value<T>(node.output);  // (rows, out)
+  for (std::int64_t r = 0; r < out.rows; ++r) {
+    for (std::int64_t o = 0; o < out.cols; ++o) {
+      const double z = before_activation<T>(node, r, o);
+      out(r, o) = static_cast<T>(is_gelu ? gelu(z) : z);
+    }
+  }
+}
+
+// dz = dy * f'(z);  dx += dz W;  dW += dz^T x;  db += column sums of dz
+template <class T>
+void linear_backward(const Context& context, Node& node) {
+  const bool is_gelu = args<LinearArgs>(node).activation == Activation::gelu;
+  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]);
+  const auto dx = grad<T>(node.inputs[0]), dw = grad<T>(node.inputs[1]), db = grad<T>(node.inputs[2]);
+  const auto dout = grad<T>(node.output);
+
+  const Matrix<double> dz{context.arena->array<double>(dout.rows * dout.cols), dout.rows, dout.cols};  // (rows, out)
+  for (std::int64_t r = 0; r < dout.rows; ++r) {
+    for (std::int64_t o = 0; o < dout.cols; ++o) {
+      dz(r, o) = is_gelu ? dout(r, o) * gelu_slope(before_activation<T>(node, r, o)) : dout(r, o);
+    }
+  }
+  if (dx) {
+    for (std::int64_t r = 0; r < dx.rows; ++r) {
+      for (std::int64_t i = 0; i < dx.cols; ++i) {
+        double sum = 0;
+        for (std::int64_t o = 0; o < dz.cols; ++o) sum += dz(r, o) * w(o, i);
+        dx(r, i) += static_cast<T>(sum);
+      }
+    }
+  }
+  if (dw) {
+    for (std::int64_t o = 0; o < dw.rows; ++o) {
+      for (std::int64_t i = 0; i < dw.cols; ++i) {
+        double sum = 0;
+        for (std::int64_t r = 0; r < dz.rows; ++r) sum += dz(r, o) * x(r, i);
+        dw(o, i) += static_cast<T>(sum);
+      }
+    }
+  }
+  if (db) {
+    for (std::int64_t o = 0; o < dz.cols; ++o) {
+      double sum = 0;
+      for (std::int64_t r = 0; r < dz.rows; ++r) sum += dz(r, o);
+      db.data[o] += static_cast<T>(sum);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace piano

@@ -1,0 +1,32 @@
+// segment_mean: out_l = the mean of the rows of list l, or zeros.
+#pragma once
+
+#include "engine/ref/matrix.h"
+
+namespace piano {
+namespace {
+
+template <class T>
+void segment_mean_forward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), out = value<T>(node.output);
+  const Ragged lists = args<SegmentMeanArgs>(node).lists;
+  for (std::int32_t l = 0; l < lists.lists; ++l) {
+    for (std::int64_t c = 0; c < x.cols; ++c) {
+      double sum = 0;
+      for (std::int32_t r = lists.begin(l); r < lists.end(l); ++r) sum += x(r, c);
+      out(l, c) = lists.size(l) > 0 ? static_cast<T>(sum / lists.size(l)) : T(0);
+    }
+  }
+}
+
+template <class T>
+void segment_mean_backward(const Context&, Node& node) {
+  const auto dx = grad<T>(node.inputs[0]), dout = grad<T>(node.output);
+  const Ragged lists = args<SegmentMeanArgs>(node).lists;
+  for (std::int32_t l = 0; l < lists.lists; ++l) {
+    for (std::int32_t r = lists.begin(l); r < lists.end(l); ++r) add_scaled(dx.row(r), dout.row(l), dx.cols, 1.0 / lists.size(l));
+  }
+}
+
+}  // namespace
+}  // namespace piano
