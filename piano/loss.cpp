@@ -1,0 +1,80 @@
+#include "piano/loss.h"
+
+#include <algorithm>
+
+namespace piano {
+
+LossWeights loss_weights(const Config& config) {
+  return {{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
+          config.loss.lambda, config.list.label};
+}
+
+ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label) {
+  float items = 0, clicks = 0, conversions = 0;
+  for (auto i = static_cast<std::size_t>(batch.offsets[static_cast<std::size_t>(list)]);
+       i < static_cast<std::size_t>(batch.offsets[static_cast<std::size_t>(list) + 1]); ++i) {
+    items += batch.labelled[i];
+    clicks += batch.labelled[i] * batch.click[i];
+    conversions += batch.labelled[i] * batch.conversion[i];
+  }
+  if (items == 0) return {};
+  switch (label) {
+    case ListLabel::any: return {clicks > 0 ? 1.0f : 0.0f, conversions > 0 ? 1.0f : 0.0f, true};
+    case ListLabel::fraction: return {clicks / items, conversions / items, true};
+    case ListLabel::count: break;
+  }
+  return {clicks, conversions, true};
+}
+
+Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights, const LossCounts& counts,
+            std::array<double, kLossTerms>* terms) {
+  const std::int32_t n = batch.rows(), lists = batch.lists;
+  Tensor total;
+  const auto add_term = [&](LossTerm which, Tensor sum, std::int64_t count) {
+    const Tensor mean = scale(ctx, sum, 1.0 / static_cast<double>(std::max<std::int64_t>(count, 1)));
+    if (terms != nullptr) (*terms)[which] = mean.item();
+    const Tensor weighted = scale(ctx, mean, weights.term[which]);
+    total = total ? add(ctx, total, weighted) : weighted;
+  };
+  const auto wanted = [&](LossTerm which) { return weights.term[which] > 0; };
+
+  const Tensor click = ctx.constant(batch.click, {n, 1}), conversion = ctx.constant(batch.conversion, {n, 1});  // (rows, 1)
+  const Tensor labelled = ctx.constant(batch.labelled, {n, 1});
+  if (wanted(kClick)) add_term(kClick, bce_with_logits(ctx, logits.click, click, labelled), counts.items);
+  if (wanted(kConversion)) add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
+
+  if (wanted(kListClick) || wanted(kListConversion)) {
+    auto* values = ctx.arena->array<float>(3 * std::max(lists, 1));
+    for (std::int32_t l = 0; l < lists; ++l) {
+      const ListTargets t = list_targets(batch, l, weights.label);
+      values[l] = t.click, values[lists + l] = t.conversion, values[2 * lists + l] = t.labelled ? 1.0f : 0.0f;
+    }
+    const auto column = [&](std::int32_t k) {
+      return ctx.constant(std::span<const float>{values + k * lists, static_cast<std::size_t>(lists)}, {lists, 1});
+    };
+    const Tensor any_click = column(0), any_conversion = column(1), known = column(2);  // (lists, 1)
+    if (weights.label == ListLabel::count) {
+      if (wanted(kListClick)) add_term(kListClick, poisson_nll(ctx, logits.list_click, any_click, known), counts.lists);
+      if (wanted(kListConversion)) add_term(kListConversion, poisson_nll(ctx, logits.list_conversion, any_conversion, known), counts.lists);
+    } else {
+      if (wanted(kListClick)) add_term(kListClick, bce_with_logits(ctx, logits.list_click, any_click, known), counts.lists);
+      if (wanted(kListConversion)) {
+        add_term(kListConversion, product_bce(ctx, logits.list_click, logits.list_conversion, any_conversion, known), counts.lists);
+      }
+    }
+  }
+
+  if (wanted(kListwise)) {
+    auto* gain = ctx.arena->array<float>(std::max(n, 1));
+    for (std::int32_t i = 0; i < n; ++i) {
+      const auto k = static_cast<std::size_t>(i);
+      gain[i] = batch.labelled[k] * (batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k]);
+    }
+    const Tensor target = ctx.constant(std::span<const float>{gain, static_cast<std::size_t>(n)}, {n, 1});
+    const Tensor score = add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));  // log pctcvr
+    add_term(kListwise, softmax_cross_entropy(ctx, score, target, {batch.offsets.data(), lists}), counts.positive_lists);
+  }
+  return total;
+}
+
+}  // namespace piano

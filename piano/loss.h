@@ -1,0 +1,41 @@
+// L = w1 BCE(y, pctr) + w2 BCE(y z, pctcvr) + w3 BCE(Y, P_ctr) + w4 BCE(Z, P_ctr P_cvr) + w5 listwise, all from logits (ESMM's entire space,
+// Ma et al. 2018, for items and for lists). Item terms are means over the batch's labelled items, list terms over its lists.
+//
+// A micro-batch computes its share: sums divided by the counts of the whole batch, which are passed in.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "data/batch.h"
+#include "piano/network.h"
+
+namespace piano {
+
+enum LossTerm : std::size_t { kClick, kConversion, kListClick, kListConversion, kListwise, kLossTerms };
+inline constexpr std::array<const char*, kLossTerms> kLossNames{"click", "conversion", "list_click", "list_conversion", "listwise"};
+
+// Over the whole batch: what turns sums into means.
+struct LossCounts {
+  std::int64_t items = 0;           // labelled candidates
+  std::int64_t lists = 0;           // lists with at least one labelled candidate
+  std::int64_t positive_lists = 0;  // lists with a click (a conversion is also a click)
+};
+
+struct LossWeights {
+  std::array<double, kLossTerms> term{};  // 0: the term is not computed
+  double lambda = 1;                      // listwise target: click + lambda * conversion
+  ListLabel label = ListLabel::any;
+};
+
+LossWeights loss_weights(const Config& config);
+
+// The labels of one list under `label`, from its labelled candidates.
+struct ListTargets { float click = 0, conversion = 0; bool labelled = false; };
+ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label);
+
+// The weighted sum (1, 1). `terms`, when given, receives each term's unweighted share.
+Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights, const LossCounts& counts,
+            std::array<double, kLossTerms>* terms = nullptr);
+
+}  // namespace piano

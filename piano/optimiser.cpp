@@ -1,0 +1,269 @@
+#include "piano/optimiser.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace piano {
+namespace {
+
+constexpr std::size_t kChunk = 4096;  // elements of the dense array that are added up and squared as one
+
+template <class T>
+double sum_of_squares(const T* values, std::size_t n) {
+  double sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  return sum;
+}
+
+std::string module_of(const std::string& name) { return name.substr(0, name.find('.')); }
+
+}  // namespace
+
+Optimiser::Optimiser(const Config& config, ParameterStore& store, const Device& device) : config_(config), store_(store), device_(device) {
+  PIANO_CHECK(store.dtype() == device.dtype, "[optimiser] store and device differ in dtype");
+  const std::size_t element = size_of(store.dtype());
+  m_.resize(store.dense_elements() * element);
+  v_.resize(m_.size());
+  chunk_squares_.resize((store.dense_elements() + kChunk - 1) / kChunk);
+  tables_.resize(store.table_count());
+  std::size_t widest = 0;
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    const Shape& shape = store.table_shape(t);
+    tables_[t].m.resize(static_cast<std::size_t>(shape.elements()) * element);
+    tables_[t].v.resize(tables_[t].m.size());
+    tables_[t].last_step.resize(static_cast<std::size_t>(shape.rows()));
+    widest = std::max(widest, static_cast<std::size_t>(shape.cols()) * element);
+  }
+  zeros_.resize(widest);
+  for (const Parameter& p : store.parameters()) {
+    const std::string module = module_of(p.name);
+    if (modules_.empty() || modules_.back().module != module) {
+      if (std::none_of(modules_.begin(), modules_.end(), [&](const ModuleNorms& m) { return m.module == module; })) modules_.push_back({module});
+    }
+    before_.reserve(std::max(widest, p.is_table ? 0 : static_cast<std::size_t>(p.shape.elements()) * element));
+  }
+}
+
+void Optimiser::reserve(std::size_t table, std::int64_t entries) {
+  const auto n = static_cast<std::size_t>(entries);
+  const auto rows = std::min(n, static_cast<std::size_t>(store_.table_shape(table).rows()));
+  tables_[table].order.reserve(n);
+  tables_[table].touched.reserve(rows);
+  tables_[table].gradient.reserve(rows * static_cast<std::size_t>(store_.table_shape(table).cols()) * size_of(store_.dtype()));
+}
+
+AdamWArgs Optimiser::args_of_step(std::int64_t step, double gradient_scale) const {
+  const auto& c = config_.train;
+  const auto t = static_cast<double>(step);
+  return {c.learning_rate, c.beta1, c.beta2, c.epsilon, 0, 1 - std::pow(c.beta1, t), 1 - std::pow(c.beta2, t), gradient_scale};
+}
+
+// acc[0] += acc[1], acc[2] += acc[3], ...; acc[0] += acc[2], ...: the same tree whoever walks it.
+template <class T>
+void Optimiser::reduce_dense(std::span<Gradients> accumulators, std::size_t chunk) {
+  const std::size_t begin = chunk * kChunk, end = std::min(begin + kChunk, store_.dense_elements());
+  for (std::size_t stride = 1; stride < accumulators.size(); stride *= 2) {
+    for (std::size_t i = 0; i + stride < accumulators.size(); i += 2 * stride) {
+      T* to = accumulators[i].dense_as<T>().data();
+      const T* from = accumulators[i + stride].dense_as<T>().data();
+      for (std::size_t e = begin; e < end; ++e) to[e] += from[e];
+    }
+  }
+  chunk_squares_[chunk] = sum_of_squares(accumulators[0].dense_as<T>().data() + begin, end - begin);
+}
+
+template <class T>
+void Optimiser::reduce_rows(std::span<const Gradients> accumulators, std::size_t table) {
+  Table& t = tables_[table];
+  const auto d = static_cast<std::size_t>(store_.table_shape(table).cols());
+  t.order.clear(), t.touched.clear(), t.gradient.clear();
+  t.squares = 0;
+  for (std::size_t a = 0; a < accumulators.size(); ++a) {
+    const auto rows = accumulators[a].tables[table].rows();
+    for (std::size_t e = 0; e < rows.size(); ++e) t.order.emplace_back(rows[e], static_cast<std::int64_t>(a << 32 | e));
+  }
+  std::sort(t.order.begin(), t.order.end());
+  for (std::size_t i = 0; i < t.order.size();) {
+    const std::int32_t row = t.order[i].first;
+    const std::size_t at = t.gradient.size();
+    t.gradient.resize(at + d * sizeof(T));  // zeroed
+    T* sum = reinterpret_cast<T*>(t.gradient.data() + at);
+    for (; i < t.order.size() && t.order[i].first == row; ++i) {
+      const auto key = static_cast<std::size_t>(t.order[i].second);
+      const T* entry = accumulators[key >> 32].tables[table].values<T>().data() + (key & 0xFFFFFFFFu) * d;
+      for (std::size_t c = 0; c < d; ++c) sum[c] += entry[c];
+    }
+    t.touched.push_back(row);
+    t.squares += sum_of_squares(sum, d);
+  }
+}
+
+double Optimiser::step(std::span<Gradients> accumulators, ThreadPool& pool) {
+  const bool is_double = store_.dtype() == DType::f64;
+  const auto workers = static_cast<std::size_t>(pool.size());
+  pool.run([&](int worker) {
+    const auto w = static_cast<std::size_t>(worker);
+    for (std::size_t t = w; t < tables_.size(); t += workers) {
+      is_double ? reduce_rows<double>(accumulators, t) : reduce_rows<float>(accumulators, t);
+    }
+    for (std::size_t chunk = w; chunk < chunk_squares_.size(); chunk += workers) {
+      is_double ? reduce_dense<double>(accumulators, chunk) : reduce_dense<float>(accumulators, chunk);
+    }
+  });
+  double squares = 0;
+  for (const double s : chunk_squares_) squares += s;
+  for (const Table& t : tables_) squares += t.squares;
+  const double norm = std::sqrt(squares);
+  if (!std::isfinite(norm)) return norm;
+
+  ++steps_;
+  const double clip = config_.train.clip;
+  const AdamWArgs args = args_of_step(steps_, clip > 0 && norm > clip ? clip / norm : 1.0);
+  for (ModuleNorms& m : modules_) m.gradient = m.update = m.value = 0;
+  const auto& parameters = store_.parameters();
+  const auto update_some = [&](std::size_t first, std::size_t stride) {
+    for (std::size_t i = first; i < parameters.size(); i += stride) {
+      const Parameter& p = parameters[i];
+      p.is_table ? update_table(p, args) : update_dense(p, args, accumulators[0].dense.data() + p.offset * size_of(store_.dtype()));
+    }
+  };
+  if (measure_) {
+    update_some(0, 1);  // serially: the scratch and the sums are shared
+    for (ModuleNorms& m : modules_) m.gradient = std::sqrt(m.gradient), m.update = std::sqrt(m.update), m.value = std::sqrt(m.value);
+    measure_ = false;
+  } else {
+    pool.run([&](int worker) { update_some(static_cast<std::size_t>(worker), workers); });
+  }
+  return norm;
+}
+
+void Optimiser::update_dense(const Parameter& p, const AdamWArgs& args, const void* gradient) {
+  AdamWArgs with_decay = args;
+  with_decay.weight_decay = p.decay ? config_.train.weight_decay : 0.0;
+  const std::size_t at = p.offset * size_of(store_.dtype());
+  update(p, with_decay, p.shape.elements(), static_cast<std::byte*>(store_.value(p)), static_cast<const std::byte*>(gradient),
+         m_.data() + at, v_.data() + at);
+}
+
+void Optimiser::update_table(const Parameter& p, const AdamWArgs& args) {
+  Table& t = tables_[p.table];
+  const std::int64_t d = p.shape.cols();
+  const auto row_bytes = static_cast<std::size_t>(d) * size_of(store_.dtype());
+  auto* values = static_cast<std::byte*>(store_.value(p));
+  const auto move = [&](std::int64_t row, const std::byte* gradient) {
+    const auto at = static_cast<std::size_t>(row) * row_bytes;
+    update(p, args, d, values + at, gradient, t.m.data() + at, t.v.data() + at);
+    t.last_step[static_cast<std::size_t>(row)] = steps_;
+  };
+  if (config_.train.rows == RowUpdates::dense) {
+    std::size_t next = 0;
+    for (std::int64_t row = 0; row < p.shape.rows(); ++row) {
+      const bool touched = next < t.touched.size() && t.touched[next] == row;
+      move(row, touched ? t.gradient.data() + row_bytes * next++ : zeros_.data());
+    }
+  } else {
+    for (std::size_t i = 0; i < t.touched.size(); ++i) move(t.touched[i], t.gradient.data() + row_bytes * i);
+  }
+}
+
+void Optimiser::update(const Parameter& p, const AdamWArgs& args, std::int64_t n, std::byte* value, const std::byte* gradient, std::byte* m,
+                       std::byte* v) {
+  if (!measure_) {
+    device_.optimiser.adamw(args, n, value, gradient, m, v);
+    return;
+  }
+  const auto count = static_cast<std::size_t>(n);
+  before_.assign(value, value + count * size_of(store_.dtype()));
+  device_.optimiser.adamw(args, n, value, gradient, m, v);
+  const std::string module = module_of(p.name);
+  ModuleNorms& norms = *std::find_if(modules_.begin(), modules_.end(), [&](const ModuleNorms& x) { return x.module == module; });
+  const auto measure = [&](auto zero) {
+    using T = decltype(zero);
+    const T* old_values = reinterpret_cast<const T*>(before_.data());
+    const T* new_values = reinterpret_cast<const T*>(value);
+    for (std::size_t i = 0; i < count; ++i) {
+      const double change = static_cast<double>(new_values[i]) - static_cast<double>(old_values[i]);
+      norms.update += change * change;
+    }
+    norms.value += sum_of_squares(old_values, count);
+    norms.gradient += sum_of_squares(reinterpret_cast<const T*>(gradient), count) * args.gradient_scale * args.gradient_scale;
+  };
+  store_.dtype() == DType::f64 ? measure(0.0) : measure(0.0f);
+}
+
+void Optimiser::replay(std::size_t table, std::int64_t row) {
+  Table& t = tables_[table];
+  std::int64_t& last = t.last_step[static_cast<std::size_t>(row)];
+  if (last == steps_) return;
+  const std::int64_t d = store_.table_shape(table).cols();
+  const auto at = static_cast<std::size_t>(row * d) * size_of(store_.dtype());
+  std::byte* value = store_.dtype() == DType::f64 ? reinterpret_cast<std::byte*>(store_.table<double>(table).data())
+                                                  : reinterpret_cast<std::byte*>(store_.table<float>(table).data());
+  if (last > 0) {  // a row that never had a gradient has zero moments and stays where it is
+    const std::int64_t exact = std::min(steps_, last + kReplay);
+    for (std::int64_t s = last + 1; s <= exact; ++s) {
+      device_.optimiser.adamw(args_of_step(s, 1.0), d, value + at, zeros_.data(), t.m.data() + at, t.v.data() + at);
+    }
+    if (exact < steps_) {
+      const double m_decay = std::pow(config_.train.beta1, static_cast<double>(steps_ - exact));
+      const double v_decay = std::pow(config_.train.beta2, static_cast<double>(steps_ - exact));
+      const auto decay = [&](auto zero) {
+        using T = decltype(zero);
+        T* m = reinterpret_cast<T*>(t.m.data() + at);
+        T* v = reinterpret_cast<T*>(t.v.data() + at);
+        for (std::int64_t c = 0; c < d; ++c) m[c] = static_cast<T>(m[c] * m_decay), v[c] = static_cast<T>(v[c] * v_decay);
+      };
+      store_.dtype() == DType::f64 ? decay(0.0) : decay(0.0f);
+    }
+  }
+  last = steps_;
+}
+
+void Optimiser::catch_up(std::size_t table, std::span<const std::int32_t> rows) {
+  if (config_.train.rows != RowUpdates::catchup) return;
+  for (const std::int32_t row : rows) replay(table, row);
+}
+
+void Optimiser::catch_up_all() {
+  if (config_.train.rows != RowUpdates::catchup) return;
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    for (std::int64_t row = 0; row < store_.table_shape(t).rows(); ++row) replay(t, row);
+  }
+}
+
+void Optimiser::save(SafetensorsWriter& writer) const {
+  const std::size_t element = size_of(store_.dtype());
+  for (const Parameter& p : store_.parameters()) {
+    const std::vector<std::int64_t> shape = p.shape.rank() == 1 ? std::vector<std::int64_t>{p.shape[0]}
+                                                                : std::vector<std::int64_t>{p.shape[0], p.shape[1]};
+    const std::size_t bytes = static_cast<std::size_t>(p.shape.elements()) * element;
+    const std::byte* m = p.is_table ? tables_[p.table].m.data() : m_.data() + p.offset * element;
+    const std::byte* v = p.is_table ? tables_[p.table].v.data() : v_.data() + p.offset * element;
+    writer.add("m." + p.name, store_.dtype(), shape, {m, bytes});
+    writer.add("v." + p.name, store_.dtype(), shape, {v, bytes});
+    if (p.is_table) writer.add<std::int64_t>("last_step." + p.name, tables_[p.table].last_step);
+  }
+}
+
+void Optimiser::load(const SafetensorsFile& file, std::int64_t steps) {
+  const std::size_t element = size_of(store_.dtype());
+  const auto read = [&](const std::string& name, std::byte* to, std::size_t bytes) {
+    const auto from = file.at(name).bytes;
+    if (from.size() != bytes) {
+      throw Error(ErrorCode::model, file.path() + ": " + name + ": expected " + std::to_string(bytes) + " bytes, got " + std::to_string(from.size()));
+    }
+    std::memcpy(to, from.data(), bytes);
+  };
+  for (const Parameter& p : store_.parameters()) {
+    const std::size_t bytes = static_cast<std::size_t>(p.shape.elements()) * element;
+    read("m." + p.name, p.is_table ? tables_[p.table].m.data() : m_.data() + p.offset * element, bytes);
+    read("v." + p.name, p.is_table ? tables_[p.table].v.data() : v_.data() + p.offset * element, bytes);
+    if (!p.is_table) continue;
+    auto& last = tables_[p.table].last_step;
+    read("last_step." + p.name, reinterpret_cast<std::byte*>(last.data()), last.size() * sizeof(std::int64_t));
+  }
+  steps_ = steps;
+}
+
+}  // namespace piano

@@ -1,0 +1,85 @@
+// AdamW (Loshchilov & Hutter 2019) over a ParameterStore: dense parameters in one walk, embedding tables by row.
+//
+// Row modes. lazy: only rows with a gradient move, with the bias correction of the global step. dense: every row moves every step.
+// catchup: as dense, but a row's steps without a gradient are replayed when it is next read: the first kReplay of a gap exactly, after which
+// beta1^kReplay is all that is left of a step (with beta1 = 0.9: 2e-12) and only the moments decay. Rows have no weight decay.
+//
+// The bits depend on the number and order of the accumulators, not on the threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/base/safetensors.h"
+#include "engine/core/device.h"
+#include "engine/core/parameters.h"
+#include "engine/core/thread_pool.h"
+#include "piano/config.h"
+
+namespace piano {
+
+class Optimiser {
+ public:
+  static constexpr std::int64_t kReplay = 256;
+
+  // requires: store outlives it; store.dtype() = device.dtype
+  Optimiser(const Config& config, ParameterStore& store, const Device& device);
+
+  // Adds up the accumulators (dense: a fixed pairwise tree; rows: de-duplicated, in the accumulators' order), clips by the norm over dense and
+  // row gradients together, and moves the parameters. Returns the norm before clipping; when it is not finite nothing moved.
+  double step(std::span<Gradients> accumulators, ThreadPool& pool);
+
+  // catchup: replays what `rows` of a table have missed, so that they can be read. Does nothing in the other modes.
+  void catch_up(std::size_t table, std::span<const std::int32_t> rows);
+  void catch_up_all();
+
+  std::int64_t steps() const { return steps_; }
+
+  // Norms of a step's clipped gradient, of its update and of the values before it, by the first part of a parameter's name. For the log:
+  // measured in the steps for which it was asked.
+  struct ModuleNorms { std::string module; double gradient = 0, update = 0, value = 0; };
+  void measure_next_step() { measure_ = true; }
+  const std::vector<ModuleNorms>& module_norms() const { return modules_; }
+
+  // Room for the row gradients of a step that touches up to `entries` rows of a table.
+  void reserve(std::size_t table, std::int64_t entries);
+
+  // Tensors m.<name>, v.<name>, last_step.<name>. The optimiser must live until the writer's commit().
+  void save(SafetensorsWriter& writer) const;
+  void load(const SafetensorsFile& file, std::int64_t steps);
+
+ private:
+  struct Table {
+    std::vector<std::byte> m, v;              // (rows, d)
+    std::vector<std::int64_t> last_step;      // (rows): the step of a row's last update
+    std::vector<std::int32_t> touched;        // rows with a gradient in this step, ascending
+    std::vector<std::byte> gradient;          // (touched, d)
+    std::vector<std::pair<std::int32_t, std::int64_t>> order;  // (row, accumulator << 32 | entry), sorted
+    double squares = 0;
+  };
+  template <class T> void reduce_dense(std::span<Gradients> accumulators, std::size_t chunk);
+  template <class T> void reduce_rows(std::span<const Gradients> accumulators, std::size_t table);
+  void update_dense(const Parameter& p, const AdamWArgs& args, const void* gradient);
+  void update_table(const Parameter& p, const AdamWArgs& args);
+  void update(const Parameter& p, const AdamWArgs& args, std::int64_t n, std::byte* value, const std::byte* gradient, std::byte* m,
+              std::byte* v);
+  void replay(std::size_t table, std::int64_t row);
+  AdamWArgs args_of_step(std::int64_t step, double gradient_scale) const;
+
+  Config config_;
+  ParameterStore& store_;
+  const Device& device_;
+  std::int64_t steps_ = 0;
+  std::vector<std::byte> m_, v_;              // dense
+  std::vector<Table> tables_;
+  std::vector<double> chunk_squares_;
+  std::vector<std::byte> zeros_;              // a row's worth: the gradient of a row that has none
+  bool measure_ = false;
+  std::vector<ModuleNorms> modules_;
+  std::vector<std::byte> before_;             // scratch of a measured step
+};
+
+}  // namespace piano
