@@ -1,0 +1,68 @@
+// Which kernels this machine runs.
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "engine/core/device.h"
+#include "engine/cpu/levels.h"
+#include "engine/ops/ops.h"
+
+namespace piano {
+namespace {
+
+Device make_device(const char* level, void (*set_kernels)(Device&)) {
+  Device device;
+  device.name = std::string("cpu/") + level;
+  device.dtype = DType::f32;
+  set_kernels(device);
+  // The losses run over one column, in double: the reference's loops are all they need.
+  const Device& reference = reference_device(DType::f32);
+  for (const OpId id : {OpId::bce_with_logits, OpId::product_bce, OpId::poisson_nll, OpId::softmax_cross_entropy}) {
+    const auto i = static_cast<std::size_t>(id);
+    device.forward[i] = reference.forward[i];
+    device.backward[i] = reference.backward[i];
+  }
+  return device;
+}
+
+std::vector<const Device*> make_levels() {
+  std::vector<const Device*> levels;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("x86-64-v3")) {
+    static const Device v3 = make_device("x86-64-v3", set_kernels_x86_64_v3);
+    levels.push_back(&v3);
+  }
+  static const Device baseline = make_device("x86-64", set_kernels_x86_64);
+  levels.push_back(&baseline);
+#else
+  static const Device portable = make_device("portable", set_kernels_portable);
+  levels.push_back(&portable);
+#endif
+  return levels;
+}
+
+const Device& choose() {
+  const auto levels = cpu_levels();
+  const char* wanted = std::getenv("PIANO_ISA");
+  if (wanted == nullptr || *wanted == '\0') return *levels.front();
+  std::string runnable;
+  for (const Device* device : levels) {
+    if (device->name == std::string("cpu/") + wanted) return *device;
+    runnable += (runnable.empty() ? "" : ", ") + device->name.substr(4);
+  }
+  throw Error(ErrorCode::usage, "PIANO_ISA: expected one of the levels this machine can run (" + runnable + "), got '" + wanted + "'");
+}
+
+}  // namespace
+
+std::span<const Device* const> cpu_levels() {
+  static const std::vector<const Device*> levels = make_levels();
+  return levels;
+}
+
+const Device& cpu_device() {
+  static const Device& device = choose();
+  return device;
+}
+
+}  // namespace piano

@@ -1,0 +1,16 @@
+// The instruction set levels that kernels are compiled for: the same source (kernels.inl), once per level_*.cpp with its own flags.
+#pragma once
+
+namespace piano {
+
+struct Device;
+
+// Each sets the kernels of `device`. requires: the machine can run the level.
+#if defined(__x86_64__)
+void set_kernels_x86_64(Device& device);     // SSE2
+void set_kernels_x86_64_v3(Device& device);  // AVX2 and FMA
+#else
+void set_kernels_portable(Device& device);   // the compiler's default
+#endif
+
+}  // namespace piano

@@ -1,0 +1,78 @@
+// exp, sigmoid, log sigmoid and the normal distribution on vectors, without branches. Polynomials are minimax fits; errors are stated relative
+// to the exact function, before rounding (float rounds at 6e-8).
+#pragma once
+
+#include "engine/cpu/lanes.inl"
+
+namespace piano {
+namespace {
+
+// e^x for x <= 88 (more is taken as 88); zero below -87, where floats turn subnormal. Fit: 3e-9. NaN stays NaN.
+inline F exp(F x) {
+  const F shifted_magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const F clamped = min(splat(88.0f), max(splat(-87.0f), x));
+  const F shifted = fma(clamped, splat(1.44269504f), shifted_magic);
+  const F n = shifted - shifted_magic;  // x = n log 2 + r, |r| <= log(2) / 2
+  F r = fma(n, splat(-0.693145752f), clamped);
+  r = fma(n, splat(-1.42860677e-6f), r);
+  F p = splat(0.0013813134734931057f);
+  p = fma(p, r, splat(0.00836941857263095f));
+  p = fma(p, r, splat(0.04166845699516956f));
+  p = fma(p, r, splat(0.16666514792893966f));
+  p = fma(p, r, splat(0.4999999304951541f));
+  p = fma(p, r * r, r) + 1.0f;
+  I bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + (127 << 23);  // 2^n: the integer lies in the low bits of `shifted`
+  F power;
+  std::memcpy(&power, &bits, sizeof power);
+  const F result = x < -87.0f ? F{} : p * power;
+  return x == x ? result : x;
+}
+
+inline F abs(F x) { return max(x, -x); }
+
+// 1 / (1 + e^-x)
+inline F sigmoid(F x) {
+  const F e = exp(-abs(x));
+  const F s = 1.0f / (1.0f + e);
+  return x < 0.0f ? e * s : s;
+}
+
+// log(1 / (1 + e^-x)) = min(x, 0) - log1p(e^-|x|), log1p(e) = 2 atanh(e / (2 + e)). Fit of atanh: 4e-9.
+inline F log_sigmoid(F x) {
+  const F e = exp(-abs(x));
+  const F s = e / (2.0f + e);
+  const F u = s * s;
+  F p = splat(0.28179975710854593f);
+  p = fma(p, u, splat(0.2796025787146698f));
+  p = fma(p, u, splat(0.4002493285403665f));
+  p = fma(p, u, splat(0.6666631422505536f));
+  p = fma(p, u, splat(2.000000007934589f));
+  return fma(-p, s, min(x, F{}));
+}
+
+struct Normal {
+  F density, distribution;
+};
+
+// The standard normal's density and distribution function at x. Both tails share one exp:
+// Phi(-|x|) = e^(-x^2/2) t P(t), t = 1 / (1 + c |x|), the form of Abramowitz & Stegun 7.1.26 with a fit of our own: 1.4e-7.
+inline Normal normal(F x) {
+  const F a = abs(x);
+  const F t = 1.0f / fma(a, splat(0.2316418882663604f), splat(1.0f));
+  const F e = exp(x * x * -0.5f);
+  F p = splat(-0.07032326426560688f);
+  p = fma(p, t, splat(0.24725355443016686f));
+  p = fma(p, t, splat(-0.20088680949080917f));
+  p = fma(p, t, splat(0.22451014657271823f));
+  p = fma(p, t, splat(0.013965663628237701f));
+  p = fma(p, t, splat(0.10251713348159834f));
+  p = fma(p, t, splat(0.09044302552778245f));
+  p = fma(p, t, splat(0.09252061712183775f));
+  const F tail = e * (p * t);
+  return {e * 0.398942280f, x < 0.0f ? tail : 1.0f - tail};
+}
+
+}  // namespace
+}  // namespace piano
