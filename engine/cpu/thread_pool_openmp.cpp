@@ -1,5 +1,4 @@
-// The thread pool on OpenMP.
-#ifdef PIANO_OPENMP
+// The thread pool on OpenMP (CMake option PIANO_OPENMP).
 #include <omp.h>
 
 #include <exception>
@@ -44,4 +43,3 @@ void ThreadPool::run_erased(void* function, Call call) {
 }
 
 }  // namespace piano
-#endif

@@ -1,6 +1,6 @@
 // The thread pool on std::thread: where OpenMP is absent, and for ThreadSanitizer, which does not understand g++'s OpenMP.
-#ifndef PIANO_OPENMP
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -85,4 +85,3 @@ void ThreadPool::run_erased(void* function, Call call) {
 }
 
 }  // namespace piano
-#endif
