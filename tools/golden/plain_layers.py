@@ -1,0 +1,68 @@
+"""The layers in PyTorch, list by list in plain loops: no padding, no masks, nothing shared with the C++ code.
+
+`p` is a dict of parameters by their C++ names; a layer reads the ones that begin with its own name.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def linear(p, name, x):
+    y = x @ p[name + ".weight"].T
+    return y + p[name + ".bias"] if name + ".bias" in p else y
+
+
+def layer_norm(p, name, x):
+    return F.layer_norm(x, (x.shape[-1],), p[name + ".gamma"], p[name + ".beta"], eps=1e-5)
+
+
+def feed_forward(p, name, x):
+    return linear(p, name + ".down", F.gelu(linear(p, name + ".up", x)))
+
+
+def bag_mean(table, ids):
+    """The mean of a bag's rows; zeros for an empty bag."""
+    if len(ids) == 0:
+        return torch.zeros(table.shape[1], dtype=table.dtype)
+    return torch.stack([table[i] for i in ids]).mean(0)
+
+
+def attention(q, k, v, heads, null_k=None, null_v=None):
+    """softmax(q k^T / sqrt(d_head)) v, head by head, for one list: q (queries, d), k and v (keys, d)."""
+    if null_k is not None:
+        k, v = torch.cat([k, null_k[None]]), torch.cat([v, null_v[None]])
+    if k.shape[0] == 0:
+        return torch.zeros_like(q)
+    width = q.shape[1] // heads
+    outs = []
+    for h in range(heads):
+        c = slice(h * width, (h + 1) * width)
+        outs.append(torch.softmax(q[:, c] @ k[:, c].T / math.sqrt(width), 1) @ v[:, c])
+    return torch.cat(outs, 1)
+
+
+def _project(p, name, which, x):
+    return x @ p[f"{name}.w{which}"].T + p[f"{name}.b{which}"]
+
+
+def multi_head_attention(p, name, q, k, v, heads):
+    """One list. The null slot is there when its parameters are."""
+    o = attention(_project(p, name, "q", q), _project(p, name, "k", k), _project(p, name, "v", v), heads,
+                  p.get(name + ".null_key"), p.get(name + ".null_value"))
+    return _project(p, name, "o", o)
+
+
+def mean_attention(p, name, values):
+    """Uniform weights over one list's values (rows, d) -> (1, d); an empty list has a mean of zeros."""
+    v = _project(p, name, "v", values)
+    mean = v.mean(0, keepdim=True) if len(values) else torch.zeros(1, p[name + ".wv"].shape[0], dtype=v.dtype)
+    return _project(p, name, "o", mean)
+
+
+def encoder_block(p, name, x, heads):
+    """Pre-LN, one list."""
+    a = layer_norm(p, name + ".norm1", x)
+    x = x + multi_head_attention(p, name + ".attention", a, a, a, heads)
+    return x + feed_forward(p, name + ".ffn", layer_norm(p, name + ".norm2", x))
