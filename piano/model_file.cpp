@@ -1,0 +1,99 @@
+#include "piano/model_file.h"
+
+#include <cstring>
+
+namespace piano {
+namespace {
+
+std::vector<std::int64_t> sizes(const Shape& shape) {
+  std::vector<std::int64_t> dims;
+  for (int i = 0; i < shape.rank(); ++i) dims.push_back(shape[i]);
+  return dims;
+}
+
+std::string text_of(const std::vector<std::int64_t>& dims) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < dims.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(dims[i]);
+  return text + ")";
+}
+
+}  // namespace
+
+data::BuilderLimits builder_limits(const Config& config) {
+  return {static_cast<std::int32_t>(config.model.max_history), static_cast<std::int32_t>(config.model.max_terms), config.model.match};
+}
+
+data::BuilderLimits Model::Impl::limits() const { return builder_limits(config); }
+
+void save_parameters(SafetensorsWriter& writer, const ParameterStore& parameters) {
+  for (const Parameter& p : parameters.parameters()) {
+    const std::size_t bytes = static_cast<std::size_t>(p.shape.elements()) * size_of(parameters.dtype());
+    writer.add("param." + p.name, parameters.dtype(), sizes(p.shape), {static_cast<const std::byte*>(parameters.value(p)), bytes});
+  }
+}
+
+static const TensorInfo& checked(const SafetensorsFile& file, const ParameterStore& parameters, const Parameter& p) {
+  const TensorInfo& t = file.at("param." + p.name);
+  if (t.dtype != parameters.dtype() || t.shape != sizes(p.shape)) {
+    throw Error(ErrorCode::model, file.path() + ": param." + p.name + ": expected " + text_of(sizes(p.shape)) + " of 32-bit floats, got " +
+                                      text_of(t.shape) + "; the file was made by another version or is damaged");
+  }
+  return t;
+}
+
+void load_parameters(const SafetensorsFile& file, ParameterStore& parameters) {
+  for (const Parameter& p : parameters.parameters()) {
+    const TensorInfo& t = checked(file, parameters, p);
+    std::memcpy(parameters.value(p), t.bytes.data(), t.bytes.size());
+  }
+}
+
+void map_parameters(const SafetensorsFile& file, ParameterStore& parameters) {
+  for (const Parameter& p : parameters.parameters()) {
+    if (p.is_table) parameters.borrow_table(p.table, checked(file, parameters, p).bytes.data());
+  }
+  parameters.allocate();
+  for (const Parameter& p : parameters.parameters()) {
+    if (p.is_table) continue;
+    const TensorInfo& t = checked(file, parameters, p);
+    std::memcpy(parameters.value(p), t.bytes.data(), t.bytes.size());
+  }
+}
+
+void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters) {
+  SafetensorsWriter writer(path);
+  write_format(writer, kModelFormat, kModelVersion, kModelVersion);
+  writer.metadata("config", to_toml(config, true));
+  features.save(writer);
+  save_parameters(writer, parameters);
+  writer.commit();
+}
+
+std::shared_ptr<const Model> Model::load(const std::string& path) {
+  auto impl = std::make_unique<Impl>();
+  impl->file = std::make_shared<const SafetensorsFile>(path);
+  const SafetensorsFile& file = *impl->file;
+  check_format(file, kModelFormat, kModelVersion);
+  const auto text = [&](const char* key) {
+    const auto found = file.metadata().find(key);
+    if (found == file.metadata().end()) throw Error(ErrorCode::model, path + ": no metadata '" + key + "'; the file is damaged");
+    return found->second;
+  };
+  impl->name = "piano-" + text("checksum").substr(0, 8);
+  try {
+    parse_toml(text("config"), path + ": config", impl->config);
+    check(impl->config);
+  } catch (const Error& e) {
+    throw Error(ErrorCode::model, e.what());
+  }
+  impl->features = data::FeatureSpace::load(impl->file);
+  impl->network = std::make_unique<Network>(impl->config, impl->features, impl->parameters);
+  map_parameters(file, impl->parameters);
+  return std::shared_ptr<const Model>(new Model(std::move(impl)));
+}
+
+Model::Model(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+const std::string& Model::name() const { return impl_->name; }
+
+}  // namespace piano

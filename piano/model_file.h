@@ -1,0 +1,39 @@
+// A model on disk: one safetensors file with the configuration (TOML), the feature space (schema, vocabularies, scaling) and the parameters.
+// It says nothing of when, where or with how many threads it was made.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "data/dataset.h"
+#include "data/feature_space.h"
+#include "piano/config.h"
+#include "piano/network.h"
+#include "piano/piano.h"
+
+namespace piano {
+
+inline constexpr const char* kModelFormat = "piano-model";
+inline constexpr int kModelVersion = 1;
+
+struct Model::Impl {
+  std::shared_ptr<const SafetensorsFile> file;
+  std::string name;                 // "piano-" and the first hex digits of the file's checksum
+  Config config;
+  data::FeatureSpace features;
+  ParameterStore parameters;        // tables borrowed from the mapped file
+  std::unique_ptr<Network> network;
+
+  data::BuilderLimits limits() const;
+};
+
+data::BuilderLimits builder_limits(const Config& config);
+
+void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters);
+
+// Tensors param.<name>. Reading throws ErrorCode::model naming the first parameter that is missing or has another shape.
+void save_parameters(SafetensorsWriter& writer, const ParameterStore& parameters);
+void load_parameters(const SafetensorsFile& file, ParameterStore& parameters);  // copies; requires an allocated store
+void map_parameters(const SafetensorsFile& file, ParameterStore& parameters);   // allocates, tables stay in the file, which must outlive the store
+
+}  // namespace piano

@@ -1,0 +1,81 @@
+#include "piano/predictor.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "piano/model_file.h"
+
+namespace piano {
+namespace {
+
+constexpr std::size_t kLists = 4;  // a micro-batch of inference: enough rows to fill the kernels, few enough to stay in cache
+
+double log_sigmoid_of(double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }
+
+void copy(Tensor from, std::vector<float>& to, std::int64_t at) {
+  const auto values = from.values<float>();
+  std::copy(values.begin(), values.end(), to.begin() + at);
+}
+
+}  // namespace
+
+double sigmoid(double x) { return std::exp(log_sigmoid_of(x)); }
+double softplus(double x) { return -log_sigmoid_of(-x); }
+
+double ranking_score(const Config& config, float click_logit, float conversion_logit, float value) {
+  double score = config.rank.alpha * log_sigmoid_of(click_logit);
+  if (config.rank.beta != 0) score += config.rank.beta * log_sigmoid_of(conversion_logit);
+  if (config.rank.gamma != 0) score += config.rank.gamma * std::log(std::max(static_cast<double>(value), 1e-12));
+  return score;
+}
+
+struct Predictor::Worker {
+  Worker(const data::FeatureSpace& features, data::BuilderLimits limits) : builder(features, limits) {}
+  data::BatchBuilder builder;
+  data::Batch batch;
+  Arena arena;
+};
+
+Predictor::Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
+                     const data::BatchBuilder& builder, ThreadPool& pool)
+    : config_(config), network_(network), parameters_(parameters), pool_(pool) {
+  for (int w = 0; w < pool.size(); ++w) {
+    workers_.push_back(std::make_unique<Worker>(features, builder_limits(config)));
+    workers_.back()->builder.share_maps_with(builder);
+  }
+}
+
+Predictor::~Predictor() = default;
+
+PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const std::int64_t> requests) {
+  PredictedLogits out;
+  for (const std::int64_t r : requests) out.offsets.push_back(out.offsets.back() + data.candidate_end(r) - data.candidate_begin(r));
+  const auto candidates = static_cast<std::size_t>(out.offsets.back());
+  out.click.resize(candidates), out.conversion.resize(candidates), out.recency.resize(candidates), out.value.resize(candidates);
+  out.list_click.resize(requests.size()), out.list_conversion.resize(requests.size());
+
+  const auto workers = static_cast<std::size_t>(pool_.size());
+  pool_.run([&](int worker) {
+    Worker& w = *workers_[static_cast<std::size_t>(worker)];
+    for (std::size_t at = static_cast<std::size_t>(worker) * kLists; at < requests.size(); at += workers * kLists) {
+      const std::size_t count = std::min(kLists, requests.size() - at);
+      w.builder.build(requests.subspan(at, count), w.batch);
+      w.arena.reset();
+      Context ctx;
+      ctx.device = &cpu_device();
+      ctx.arena = &w.arena;
+      ctx.parameters = &parameters_;
+      const Logits logits = network_(ctx, w.batch);
+      const std::int64_t first = out.offsets[at];
+      copy(logits.click, out.click, first);
+      copy(logits.conversion, out.conversion, first);
+      copy(logits.list_click, out.list_click, static_cast<std::int64_t>(at));
+      copy(logits.list_conversion, out.list_conversion, static_cast<std::int64_t>(at));
+      std::copy(w.batch.recency.begin(), w.batch.recency.end(), out.recency.begin() + first);
+      std::copy(w.batch.value.begin(), w.batch.value.end(), out.value.begin() + first);
+    }
+  });
+  return out;
+}
+
+}  // namespace piano

@@ -1,0 +1,50 @@
+// Inference over a data set's requests: what `evaluate`, validation and model selection look at. Threads share the work by lists; a list's
+// numbers have the same bits whatever the batch and the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "data/dataset.h"
+#include "engine/core/device.h"
+#include "engine/core/thread_pool.h"
+#include "piano/config.h"
+#include "piano/network.h"
+
+namespace piano {
+
+// Logits of some requests, in their order; candidates back to back.
+struct PredictedLogits {
+  std::vector<std::int64_t> offsets{0};          // (requests + 1)
+  std::vector<float> click, conversion;          // (candidates)
+  std::vector<float> list_click, list_conversion;// (requests)
+  std::vector<float> recency;                    // (candidates): Batch::recency, for last-interacted-first
+  std::vector<float> value;                      // (candidates)
+};
+
+// alpha log pctr + beta log pcvr + gamma log value, in double: what orders the answer.
+double ranking_score(const Config& config, float click_logit, float conversion_logit, float value);
+double sigmoid(double x);
+double softplus(double x);
+
+class Predictor {
+ public:
+  // `builder` is attached to the data set that predict() is called with. Everything must outlive the predictor.
+  Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
+            const data::BatchBuilder& builder, ThreadPool& pool);
+  ~Predictor();
+
+  PredictedLogits predict(const data::Dataset& data, std::span<const std::int64_t> requests);
+
+ private:
+  struct Worker;
+  const Config& config_;
+  const Network& network_;
+  const ParameterStore& parameters_;
+  ThreadPool& pool_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+}  // namespace piano

@@ -1,0 +1,218 @@
+#include "piano/train.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/base/log.h"
+#include "piano/evaluation.h"
+#include "piano/evaluation_data.h"
+#include "piano/model_file.h"
+#include "piano/predictor.h"
+#include "piano/train_state.h"
+#include "piano/trainer.h"
+
+namespace piano {
+namespace {
+
+constexpr std::int64_t kLogEvery = 50;  // steps
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+
+// One JSON object a line. A run appends to what an earlier one wrote only when it resumes it.
+class JsonLog {
+ public:
+  JsonLog(const std::string& path, bool append) : file_(std::fopen(path.c_str(), append ? "ab" : "wb")) {
+    if (file_ == nullptr) throw Error(ErrorCode::io, path + ": cannot write the log");
+  }
+  ~JsonLog() { std::fclose(file_); }
+  JsonLog(const JsonLog&) = delete;
+  JsonLog& operator=(const JsonLog&) = delete;
+  void write(const nlohmann::ordered_json& json) {
+    const std::string line = json.dump() + "\n";
+    std::fwrite(line.data(), 1, line.size(), file_);
+    std::fflush(file_);
+  }
+
+ private:
+  std::FILE* file_;
+};
+
+nlohmann::ordered_json terms_json(const std::array<double, kLossTerms>& terms, const LossWeights& weights) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (std::size_t t = 0; t < kLossTerms; ++t) {
+    if (weights.term[t] > 0) json[kLossNames[t]] = terms[t];
+  }
+  return json;
+}
+
+// What chooses the best epoch: larger is better. Looks at the validation part only.
+class Validation {
+ public:
+  Validation(const data::Dataset& data, Trainer& trainer, ThreadPool& pool)
+      : data_(data), trainer_(trainer), requests_(data.requests(data::Split::valid)),
+        predictor_(trainer.config(), trainer.network(), trainer.parameters(), data.features(), trainer.builder(), pool) {
+    if (requests_.empty()) return;
+    data::BatchBuilder builder(data.features(), builder_limits(trainer.config()));
+    builder.share_maps_with(trainer.builder());
+    set_ = evaluation_set(data, requests_, data.features(), builder);
+    metric_ = trainer.config().train.select == SelectBy::target_mrr
+                  ? RankingMetric{"MRR (target)", Gain::target, Measure::reciprocal_rank, 0, false}
+                  : RankingMetric{"NDCG@10 (click + conversion)", Gain::click_plus_conversion, Measure::ndcg, 10, false};
+  }
+
+  bool empty() const { return requests_.empty(); }
+  std::string name() const { return trainer_.config().train.select == SelectBy::loss ? "-loss" : metric_.name; }
+
+  double measure() {
+    const PredictedLogits logits = predictor_.predict(data_, requests_);
+    if (trainer_.config().train.select == SelectBy::loss) return -mean_loss(logits);
+    std::vector<double> score(logits.click.size());
+    for (std::size_t i = 0; i < score.size(); ++i) {
+      score[i] = ranking_score(trainer_.config(), logits.click[i], logits.conversion[i], logits.value[i]);
+    }
+    return mean_metric(set_.lists, score, metric_);
+  }
+
+ private:
+  // The items' terms of the loss, as in loss.h, from the logits.
+  double mean_loss(const PredictedLogits& logits) const {
+    double sum = 0, items = 0;
+    const auto log_s = [](double x) { return -softplus(-x); };
+    for (std::size_t i = 0; i < logits.click.size(); ++i) {
+      if (set_.lists.labelled[i] == 0) continue;
+      const double a = logits.click[i], b = logits.conversion[i], y = set_.lists.click[i], z = set_.lists.conversion[i];
+      const double both = log_s(a) + log_s(b);
+      sum += trainer_.weights().term[kClick] * (softplus(a) - y * a);
+      sum -= trainer_.weights().term[kConversion] * (z > 0 ? both : std::log(-std::expm1(std::min(both, -1e-12))));
+      items += 1;
+    }
+    return sum / std::max(items, 1.0);
+  }
+
+  const data::Dataset& data_;
+  Trainer& trainer_;
+  std::vector<std::int64_t> requests_;
+  Predictor predictor_;
+  EvaluationSet set_;
+  RankingMetric metric_;
+};
+
+// The lists of an epoch in their random order: a function of the seed and the epoch alone.
+std::vector<std::int64_t> epoch_order(const Trainer& trainer, std::int64_t epoch) {
+  std::vector<std::int64_t> order = trainer.training_requests();
+  RandomStream random(static_cast<std::uint64_t>(trainer.config().train.seed), "train.order." + std::to_string(epoch));
+  random.shuffle(order);
+  return order;
+}
+
+}  // namespace
+
+TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& pool, const TrainOptions& options) {
+  Trainer trainer(asked, data, pool);
+  for (const std::string& warning : trainer.warnings()) log_warning(warning);
+  const Config& config = trainer.config();
+  Validation validation(data, trainer, pool);
+  if (validation.empty()) log_warning("no validation requests: the last epoch is kept, and there is no early stop");
+
+  const std::string state_path = options.out + ".state";
+  TrainState state;
+  if (options.resume) {
+    state = load_state(state_path, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
+  }
+  TrainSummary summary;
+  const auto summarise = [&](const char* why) {
+    summary = {trainer.optimiser().steps(), state.epoch, state.best_epoch, state.best, why};
+    return summary;
+  };
+  const bool exhausted = state.epoch >= config.train.epochs ||
+                         (config.train.patience > 0 && state.worse >= config.train.patience);
+  if (options.resume && (exhausted || (config.train.max_steps > 0 && trainer.optimiser().steps() >= config.train.max_steps))) {
+    return summarise("already finished");
+  }
+
+  JsonLog log(options.out + ".log.jsonl", options.resume);
+  const auto save = [&](const char* why) {
+    save_state(state_path, state, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
+    if (!state.has_best()) {
+      trainer.optimiser().catch_up_all();  // after the state: when rows were last caught up is part of it
+      save_model(options.out, config, data.features(), trainer.parameters());
+    }
+    return summarise(why);
+  };
+
+  const auto started = Clock::now();
+  auto shown = started;
+  std::int64_t lists_done = 0;  // in this run
+  const auto batch = static_cast<std::size_t>(config.train.batch);
+  while (state.epoch < config.train.epochs) {
+    const std::vector<std::int64_t> order = epoch_order(trainer, state.epoch);
+    const std::size_t batches = (order.size() + batch - 1) / batch;
+    double epoch_loss = 0;
+    std::int64_t epoch_steps = 0;
+    for (; static_cast<std::size_t>(state.cursor) < batches; ++state.cursor) {
+      const bool limit = config.train.max_steps > 0 && trainer.optimiser().steps() >= config.train.max_steps;
+      const bool interrupted = options.stop != nullptr && options.stop->load();
+      if (limit || interrupted) return save(interrupted ? "interrupted" : "max_steps");
+      const std::size_t begin = static_cast<std::size_t>(state.cursor) * batch, size = std::min(batch, order.size() - begin);
+      const bool logged = (trainer.optimiser().steps() + 1) % kLogEvery == 0;
+      if (logged) trainer.optimiser().measure_next_step();
+      const StepReport report = trainer.step(std::span(order).subspan(begin, size));
+      epoch_loss += report.loss, ++epoch_steps;
+      lists_done += static_cast<std::int64_t>(size);
+
+      const double elapsed = seconds_since(started);
+      if (logged) {
+        nlohmann::ordered_json line{{"step", trainer.optimiser().steps()}, {"epoch", state.epoch + 1}, {"loss", report.loss},
+                                    {"terms", terms_json(report.terms, trainer.weights())}, {"gradient_norm", report.gradient_norm},
+                                    {"lists_per_second", static_cast<double>(lists_done) / elapsed}};
+        for (const auto& m : trainer.optimiser().module_norms()) {
+          line["modules"][m.module] = {{"gradient_norm", m.gradient}, {"update_ratio", m.value > 0 ? m.update / m.value : 0.0}};
+        }
+        log.write(line);
+      }
+      if (options.progress && (seconds_since(shown) > 0.2 || static_cast<std::size_t>(state.cursor) + 1 == batches)) {
+        shown = Clock::now();
+        const double rate = static_cast<double>(lists_done) / elapsed;
+        const auto total = static_cast<double>(order.size());
+        const double left = total * static_cast<double>(config.train.epochs - state.epoch) - static_cast<double>(begin + size);
+        options.progress({state.epoch + 1, config.train.epochs, static_cast<std::int64_t>(begin + size), static_cast<std::int64_t>(order.size()),
+                          trainer.optimiser().steps(), report.loss, rate, left / rate});
+      }
+    }
+
+    trainer.optimiser().catch_up_all();
+    ++state.epoch;
+    state.cursor = 0;
+    const double value = validation.empty() ? 0.0 : validation.measure();
+    const bool better = validation.empty() || !state.has_best() || value > state.best;
+    if (better) {
+      state.best = value, state.best_epoch = state.epoch, state.worse = 0;
+      save_model(options.out, config, data.features(), trainer.parameters());
+    } else {
+      ++state.worse;
+    }
+    const double mean_loss = epoch_loss / static_cast<double>(std::max<std::int64_t>(epoch_steps, 1));
+    nlohmann::ordered_json line{{"epoch", state.epoch}, {"step", trainer.optimiser().steps()}, {"loss", mean_loss}, {"best_epoch", state.best_epoch}};
+    if (!validation.empty()) line["validation"] = {{"metric", validation.name()}, {"value", value}};
+    log.write(line);
+    char text[160];
+    std::snprintf(text, sizeof text, "epoch %lld: loss %.4f", static_cast<long long>(state.epoch), mean_loss);
+    std::string message = text;
+    if (!validation.empty()) {
+      std::snprintf(text, sizeof text, ", validation %s %.4f%s", validation.name().c_str(), value, better ? " (best, saved)" : "");
+      message += text;
+    }
+    log_info(message);
+    if (config.train.patience > 0 && state.worse >= config.train.patience) return save("early stop");
+    save_state(state_path, state, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
+  }
+  return save("epochs");
+}
+
+}  // namespace piano

@@ -1,0 +1,41 @@
+// Training from start to end: epochs, validation, early stop, checkpoints, log.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "data/dataset.h"
+#include "engine/core/thread_pool.h"
+#include "piano/config.h"
+
+namespace piano {
+
+struct TrainProgress {
+  std::int64_t epoch = 0, epochs = 0;       // from 1
+  std::int64_t lists = 0, lists_total = 0;  // of this epoch
+  std::int64_t step = 0;
+  double loss = 0, lists_per_second = 0, seconds_left = 0;  // of training, not of the epoch
+};
+
+struct TrainOptions {
+  std::string out;                          // the best model; <out>.state: the last step; <out>.log.jsonl: the log
+  bool resume = false;                      // go on from <out>.state
+  const std::atomic<bool>* stop = nullptr;  // set: save the state at the next step and return
+  std::function<void(const TrainProgress&)> progress;  // a few times a second
+};
+
+struct TrainSummary {
+  std::int64_t steps = 0, epochs = 0;       // done, over all runs of this training
+  std::int64_t best_epoch = 0;              // 0: no validation yet
+  double best = 0;                          // its value of train.select
+  std::string stopped_by;                   // "epochs", "early stop", "max_steps", "interrupted", "already finished"
+};
+
+// `out` always holds the best epoch's model (the latest parameters as long as no epoch has ended). Two trainings with the same configuration
+// and data write the same bytes, whatever the threads, and whether resumed or not.
+// Throws ErrorCode::diverged as Trainer::step; ErrorCode::usage when a resumed training has another configuration or other data.
+TrainSummary train(const Config& config, const data::Dataset& data, ThreadPool& pool, const TrainOptions& options);
+
+}  // namespace piano

@@ -1,0 +1,292 @@
+#include "piano/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/ops/op_table.h"
+#include "layers/initialise.h"
+#include "piano/model_file.h"
+
+namespace piano {
+namespace {
+
+// The first value that is not finite, in the order of computation.
+const char* first_non_finite_op(const Tape& tape) {
+  const auto finite = [](const TensorRecord& r) {
+    const auto* values = static_cast<const float*>(r.value);
+    return std::all_of(values, values + r.shape.elements(), [](float x) { return std::isfinite(x); });
+  };
+  const char* first = nullptr;
+  for (const Node* node = tape.last(); node != nullptr; node = node->previous) {
+    if (!finite(*node->output)) first = op_info(node->op).name;
+  }
+  return first;
+}
+
+// A made-up micro-batch of the given extent: every query with all its terms, every field with all its values, the first list the longest.
+void fill(const data::Schema& schema, const data::BatchExtent& extent, data::Batch& batch) {
+  const auto lists = static_cast<std::size_t>(extent.lists), rows = static_cast<std::size_t>(extent.rows);
+  const auto history = static_cast<std::size_t>(extent.history_rows);
+  const auto bags = [](data::BagColumn& column, std::size_t n, std::int32_t size) {
+    column.offsets.resize(n + 1);
+    for (std::size_t i = 0; i <= n; ++i) column.offsets[i] = static_cast<std::int32_t>(i) * size;
+    column.ids.assign(n * static_cast<std::size_t>(size), data::kMissing);
+  };
+  const auto all_bags = [&](std::vector<data::BagColumn>& columns, std::size_t n) {
+    for (data::BagColumn& column : columns) bags(column, n, std::max(extent.values_per_field, 1));
+  };
+  const auto queries = [&](data::QueryColumns& columns, std::size_t n) {
+    columns.id.assign(n, data::kMissing);
+    bags(columns.terms, n, std::max(extent.terms_per_query, 1));
+  };
+  const auto offsets = [&](std::vector<std::int32_t>& to, std::size_t n, std::size_t least) {  // the first list takes what the others leave
+    to.assign(1, 0);
+    for (std::size_t l = 0; l < lists; ++l) to.push_back(static_cast<std::int32_t>(n - least * (lists - 1 - l)));
+  };
+  const auto wide = [](std::int32_t columns) { return static_cast<std::size_t>(columns > 0 ? columns + 1 : 0); };
+
+  batch.clear();
+  batch.lists = extent.lists;
+  batch.user.assign(lists, data::kMissing);
+  all_bags(batch.user_fields, lists), all_bags(batch.context_fields, lists);
+  batch.user_dense.assign(lists * wide(schema.user_dense), 0);
+  queries(batch.query, lists);
+  offsets(batch.history_offsets, history, 0);
+  queries(batch.history_query, history);
+  batch.history_item.id.assign(history, data::kMissing);
+  all_bags(batch.history_item.fields, history);
+  batch.history_action.assign(history, data::kMissing), batch.history_age.assign(history, data::kAgeUnknown);
+  offsets(batch.offsets, rows, 1);
+  batch.item.id.assign(rows, data::kMissing);
+  all_bags(batch.item.fields, rows);
+  batch.dense.assign(rows * wide(schema.item_dense), 0), batch.vector.assign(rows * wide(schema.item_vector), 0);
+  batch.match.assign(rows * data::match_feature_names(schema).size(), 0);
+  batch.score.assign(schema.has_score ? 2 * rows : 0, 0);
+  batch.rank.assign(rows, 0);
+  batch.click.assign(rows, 0), batch.conversion.assign(rows, 0), batch.labelled.assign(rows, 1), batch.value.assign(rows, 1);
+}
+
+}  // namespace
+
+struct Trainer::Worker {
+  Worker(const data::FeatureSpace& features, data::BuilderLimits limits) : builder(features, limits) {}
+  data::BatchBuilder builder;
+  data::Batch batch;
+  Arena arena;
+  Tape tape;
+};
+
+Trainer::Trainer(const Config& config, const data::Dataset& data, ThreadPool& pool)
+    : config_(config), data_(data), pool_(pool), training_(data.requests(data::Split::train)), weights_(loss_weights(config)) {
+  check(config_);
+  if (training_.empty()) {
+    throw Error(ErrorCode::data, data.path() + ": no training requests; prepare the log with --split time or --split user");
+  }
+  for (int w = 0; w < pool.size(); ++w) {
+    workers_.push_back(std::make_unique<Worker>(data.features(), builder_limits(config_)));
+    w == 0 ? workers_[0]->builder.attach(data) : workers_.back()->builder.share_maps_with(workers_[0]->builder);
+  }
+  switch_off_constant_terms();
+  network_ = std::make_unique<Network>(config_, data.features(), parameters_);
+  parameters_.allocate();
+  initialise(parameters_, static_cast<std::uint64_t>(config_.train.seed));
+  optimiser_ = std::make_unique<Optimiser>(config_, parameters_, cpu_device());
+  accumulators_.resize(static_cast<std::size_t>(config_.train.accumulators));
+  partials_.resize(accumulators_.size());
+  for (Gradients& g : accumulators_) parameters_.prepare(g);
+  reserve();
+}
+
+Trainer::~Trainer() = default;
+
+const data::BatchBuilder& Trainer::builder() const { return workers_[0]->builder; }
+
+void Trainer::switch_off_constant_terms() {
+  // A label that never changes teaches nothing but a constant, and would look learned in the report.
+  struct Range {
+    double low = INFINITY, high = -INFINITY;
+    void add(double x) { low = std::min(low, x), high = std::max(high, x); }
+    bool constant() const { return !(low < high); }
+  };
+  std::array<Range, kLossTerms> range;
+  const auto clicks = data_.clicks(), conversions = data_.conversions(), labelled = data_.labelled();
+  for (const std::int64_t r : training_) {
+    double items = 0, y = 0, z = 0;
+    for (auto i = static_cast<std::size_t>(data_.candidate_begin(r)); i < static_cast<std::size_t>(data_.candidate_end(r)); ++i) {
+      if (labelled[i] == 0) continue;
+      range[kClick].add(clicks[i]), range[kConversion].add(conversions[i]);
+      items += 1, y += clicks[i], z += conversions[i];
+    }
+    if (items == 0) continue;
+    const bool any = weights_.label == ListLabel::any, fraction = weights_.label == ListLabel::fraction;
+    range[kListClick].add(any ? (y > 0 ? 1 : 0) : fraction ? y / items : y);
+    range[kListConversion].add(any ? (z > 0 ? 1 : 0) : fraction ? z / items : z);
+  }
+  range[kListwise].add(0), range[kListwise].add(range[kClick].high);  // needs a positive somewhere
+  for (std::size_t t = 0; t < kLossTerms; ++t) {
+    if (weights_.term[t] == 0 || !range[t].constant()) continue;
+    weights_.term[t] = 0;
+    const bool list_term = t == kListClick || t == kListConversion;
+    warnings_.push_back("loss." + std::string(kLossNames[t]) + " is switched off: its label is the same everywhere in the training part" +
+                        (list_term && weights_.label == ListLabel::any ? "; list.label = fraction or count may vary where 'any' does not" : ""));
+  }
+  if (std::all_of(weights_.term.begin(), weights_.term.end(), [](double w) { return w == 0; })) {
+    throw Error(ErrorCode::data, data_.path() + ": no label varies in the training part, there is nothing to learn");
+  }
+  if (weights_.term[kConversion] == 0 && weights_.term[kListwise] == 0 && config_.rank.beta != 0) {
+    config_.rank.beta = 0;
+    warnings_.push_back("rank.beta = 0: nothing trains the conversion head, so the order is by click alone");
+  }
+}
+
+// Runs one made-up micro-batch as large as any can be: from then on arenas, batches and gradients have the memory they need.
+void Trainer::reserve() {
+  const data::BatchExtent one = workers_[0]->builder.largest(training_);
+  const auto micro = static_cast<std::int32_t>(config_.train.micro_tokens);
+  data::BatchExtent extent = one;
+  extent.lists = static_cast<std::int32_t>(std::min<std::int64_t>(config_.train.batch, micro / 2 + 1));  // a list has at least two tokens
+  extent.rows = std::max({one.rows, micro, extent.lists});
+  extent.history_rows = std::max(one.history_rows, micro);
+  micro_batches_.reserve(static_cast<std::size_t>(config_.train.batch));
+
+  for (const auto& worker : workers_) {
+    worker->builder.reserve(extent, worker->batch);
+    fill(data_.features().schema, extent, worker->batch);
+    Partial partial;
+    forward_backward(*worker, 0, {1, 1, 1}, accumulators_[0], partial);
+    worker->arena.reset();  // grown in chunks: now one block of the whole size
+  }
+
+  // Row gradients: what the made-up micro-batch touched, for as many micro-batches as one accumulator may get.
+  const auto a = static_cast<std::int64_t>(accumulators_.size());
+  const std::int64_t micro_batches = (config_.train.batch + a - 1) / a;
+  for (std::size_t t = 0; t < parameters_.table_count(); ++t) {
+    const auto touched = static_cast<std::int64_t>(accumulators_[0].tables[t].rows().size());
+    const std::int64_t entries = touched / static_cast<std::int64_t>(workers_.size()) * micro_batches;
+    for (Gradients& g : accumulators_) g.tables[t].reserve(entries);
+    optimiser_->reserve(t, entries * a);
+  }
+}
+
+LossCounts Trainer::count(std::span<const std::int64_t> requests) const {
+  LossCounts counts;
+  const auto clicks = data_.clicks(), conversions = data_.conversions(), labelled = data_.labelled();
+  for (const std::int64_t r : requests) {
+    std::int64_t items = 0, positives = 0;
+    for (auto i = static_cast<std::size_t>(data_.candidate_begin(r)); i < static_cast<std::size_t>(data_.candidate_end(r)); ++i) {
+      items += labelled[i];
+      positives += labelled[i] != 0 && (clicks[i] != 0 || conversions[i] != 0);
+    }
+    counts.items += items;
+    counts.lists += items > 0;
+    counts.positive_lists += positives > 0;
+  }
+  return counts;
+}
+
+void Trainer::cut(std::span<const std::int64_t> requests) {
+  micro_batches_.clear();
+  std::int64_t tokens = 0;
+  std::int32_t begin = 0;
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(requests.size()); ++i) {
+    const std::int64_t next = workers_[0]->builder.tokens(requests[static_cast<std::size_t>(i)]);
+    if (i > begin && tokens + next > config_.train.micro_tokens) {
+      micro_batches_.push_back({begin, i});
+      begin = i, tokens = 0;
+    }
+    tokens += next;
+  }
+  micro_batches_.push_back({begin, static_cast<std::int32_t>(requests.size())});
+}
+
+// train.rows = catchup: the rows that this batch reads get their missed steps first. Row 0 may stand in for any id (id dropout).
+void Trainer::catch_up(std::span<const std::int64_t> requests) {
+  if (config_.train.rows != RowUpdates::catchup) return;
+  Worker& worker = *workers_[0];
+  for (const MicroBatch& micro : micro_batches_) {
+    build(worker, requests, micro);
+    network_->visit_rows(worker.batch, [&](ParameterId id, std::span<const std::int32_t> ids) {
+      const Parameter& p = parameters_[id];
+      rows_read_.assign(1, 0);
+      for (const std::int32_t row : ids) rows_read_.push_back(std::min(row, static_cast<std::int32_t>(p.shape.rows() - 1)));
+      optimiser_->catch_up(p.table, rows_read_);
+    });
+  }
+}
+
+void Trainer::build(Worker& worker, std::span<const std::int64_t> requests, MicroBatch micro) {
+  const auto begin = static_cast<std::size_t>(micro.begin), size = static_cast<std::size_t>(micro.end - micro.begin);
+  worker.builder.build(requests.subspan(begin, size), worker.batch);
+}
+
+void Trainer::forward_backward(Worker& worker, std::int32_t first_list, const LossCounts& counts, Gradients& gradients, Partial& partial) {
+  worker.arena.reset();
+  worker.tape.clear();
+  Context ctx;
+  ctx.device = &cpu_device();
+  ctx.arena = &worker.arena;
+  ctx.tape = &worker.tape;
+  ctx.parameters = &parameters_;
+  ctx.gradients = &gradients;
+  ctx.random = {static_cast<std::uint64_t>(config_.train.seed), static_cast<std::uint32_t>(optimiser_->steps())};
+  ctx.first_list = first_list;
+  ctx.training = true;
+  std::array<double, kLossTerms> terms{};
+  const Tensor total = loss(ctx, (*network_)(ctx, worker.batch), worker.batch, weights_, counts, &terms);
+  partial.loss += total.item();
+  for (std::size_t t = 0; t < kLossTerms; ++t) partial.terms[t] += terms[t];
+  worker.tape.backward(ctx, total);
+}
+
+StepReport Trainer::step(std::span<const std::int64_t> requests) {
+  cut(requests);
+  catch_up(requests);
+  const LossCounts counts = count(requests);
+  const std::size_t accumulators = accumulators_.size(), workers = workers_.size();
+  pool_.run([&](int worker) {
+    for (auto a = static_cast<std::size_t>(worker); a < accumulators; a += workers) {
+      parameters_.zero(accumulators_[a]);
+      partials_[a] = {};
+      for (std::size_t j = a; j < micro_batches_.size(); j += accumulators) {
+        Worker& w = *workers_[static_cast<std::size_t>(worker)];
+        build(w, requests, micro_batches_[j]);
+        forward_backward(w, micro_batches_[j].begin, counts, accumulators_[a], partials_[a]);
+      }
+    }
+  });
+  StepReport report;
+  for (const Partial& partial : partials_) {
+    report.loss += partial.loss;
+    for (std::size_t t = 0; t < kLossTerms; ++t) report.terms[t] += partial.terms[t];
+  }
+  if (!std::isfinite(report.loss)) diverged(requests, counts);
+  report.gradient_norm = optimiser_->step(accumulators_, pool_);
+  if (!std::isfinite(report.gradient_norm)) diverged(requests, counts);
+  return report;
+}
+
+// Nothing was updated: the same micro-batches once more, one by one, to find the op.
+void Trainer::diverged(std::span<const std::int64_t> requests, const LossCounts& counts) {
+  const std::string where = "step " + std::to_string(optimiser_->steps() + 1) + ": ";
+  const std::string advice = "; try a lower train.learning_rate or train.clip";
+  for (const MicroBatch& micro : micro_batches_) {
+    parameters_.zero(accumulators_[0]);
+    Partial partial;
+    build(*workers_[0], requests, micro);
+    forward_backward(*workers_[0], micro.begin, counts, accumulators_[0], partial);
+    if (const char* op = first_non_finite_op(workers_[0]->tape)) {
+      throw Error(ErrorCode::diverged, where + "op '" + op + "' gave a value that is not finite" + advice);
+    }
+    const auto dense = accumulators_[0].dense_as<float>();
+    for (const Parameter& p : parameters_.parameters()) {
+      const auto finite = [](std::span<const float> g) { return std::all_of(g.begin(), g.end(), [](float x) { return std::isfinite(x); }); };
+      if (!(p.is_table ? finite(accumulators_[0].tables[p.table].values<float>())
+                       : finite(dense.subspan(p.offset, static_cast<std::size_t>(p.shape.elements()))))) {
+        throw Error(ErrorCode::diverged, where + "the gradient of '" + p.name + "' is not finite" + advice);
+      }
+    }
+  }
+  throw Error(ErrorCode::diverged, where + "the sum of the micro-batches' gradients is not finite" + advice);
+}
+
+}  // namespace piano
