@@ -24,6 +24,8 @@ class RequestParser {
   std::string_view last_id() const;
   // Column (from 1) of the last error, 0 when unknown.
   std::int64_t error_column() const;
+  // Where the JSON path that a message begins with stands in the line last parsed: "candidates[3].dense: ..." (or what of it is there).
+  std::int64_t column_of(std::string_view message) const;
 
  private:
   struct Impl;

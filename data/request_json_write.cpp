@@ -35,7 +35,7 @@ class Writer {
   void quote(std::string_view value) {
     const bool plain = [&] {
       for (const char c : value)
-        if (c < 0x20 || c == 0x7f || c == '"' || c == '\\') return false;  // bytes above 0x7f are negative chars, or large: not plain either
+        if (static_cast<unsigned char>(c) - 0x20u > 0x5eu || c == '"' || c == '\\') return false;  // escapes, controls, UTF-8: the long way
       return true;
     }();
     if (plain) {
