@@ -1,0 +1,245 @@
+// Shape, arena, tensor, tape, context and parameter store.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "engine/core/device.h"
+#include "engine/ops/ops.h"
+
+using namespace piano;
+
+namespace {
+
+// A context on the reference device in double, with everything that training needs.
+struct Bench {
+  Arena arena;
+  Tape tape;
+  Gradients gradients;
+  Context context;
+
+  explicit Bench(const ParameterStore* store = nullptr) {
+    context.device = &reference_device(DType::f64);
+    context.arena = &arena;
+    context.tape = &tape;
+    context.parameters = store;
+    context.gradients = store == nullptr ? nullptr : &gradients;
+    if (store != nullptr) store->prepare(gradients);
+  }
+  Tensor variable(std::vector<double> values, Shape shape) { return context.variable(values, shape); }
+};
+
+std::vector<double> grads(const Tensor& t) { return {t.grads<double>().begin(), t.grads<double>().end()}; }
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "nothing was thrown";
+}
+
+}  // namespace
+
+TEST_CASE("shapes") {
+  CHECK(to_string(Shape{3, 64}) == "(3, 64)");
+  CHECK(to_string(Shape{}) == "()");
+  CHECK(Shape{2, 3, 4}.rows() == 6);
+  CHECK(Shape{5}.rows() == 1);
+  CHECK(Shape{0, 5}.elements() == 0);
+  CHECK(Shape{1, 2} == Shape{1, 2});
+  CHECK_FALSE(Shape{1, 2} == Shape{2, 1});
+}
+
+TEST_CASE("an arena aligns, grows, and merges what it grew by at the next reset") {
+  Arena arena(1 << 10);
+  for (const std::size_t bytes : {1u, 63u, 64u, 65u, 100'000u, 300'000u}) {
+    void* p = arena.allocate(bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(p) % Arena::kAlignment == 0);
+    std::memset(p, 1, bytes);
+  }
+  const std::size_t used = arena.used();
+  CHECK(used >= 400'000);
+  const std::uint32_t epoch = *arena.epoch();
+  arena.reset();
+  CHECK(*arena.epoch() == epoch + 1);
+  CHECK(arena.used() == 0);
+  auto* first = static_cast<std::byte*>(arena.allocate(64));
+  auto* last = static_cast<std::byte*>(arena.allocate(used - 64));
+  CHECK(last == first + 64);  // one chunk now holds what needed several
+}
+
+#ifndef NDEBUG
+TEST_CASE("a tensor from before the arena's reset is found") {
+  Bench bench;
+  const Tensor kept = bench.variable({1, 2}, {1, 2});
+  CHECK(kept.rows() == 1);
+  bench.arena.reset();
+  CHECK_THROWS_AS(static_cast<void>(kept.shape()), Error);
+}
+#endif
+
+TEST_CASE("tensors refuse another element type and more than one item") {
+  Bench bench;
+  const Tensor x = bench.variable({1, 2}, {1, 2});
+  CHECK_THROWS_AS(x.values<float>(), Error);
+  CHECK_THROWS_AS(static_cast<void>(x.item()), Error);
+  CHECK(bench.variable({7}, {1, 1}).item() == 7);
+}
+
+TEST_CASE("backward follows every path once and leaves what the loss does not depend on alone") {
+  Bench bench;
+  const Context& context = bench.context;
+  const Tensor x = bench.variable({2}, {1, 1}), unused = bench.variable({3}, {1, 1});
+  const Tensor square = mul(context, x, x);
+  const Tensor beside = mul(context, unused, unused);
+  const Tensor loss = add(context, square, scale(context, x, 10));  // x^2 + 10 x
+  bench.tape.backward(context, loss);
+  CHECK(loss.item() == 24);
+  CHECK(grads(x) == std::vector<double>{14});
+  CHECK(unused.grads<double>().empty());
+  CHECK(beside.grads<double>().empty());
+}
+
+TEST_CASE("constants get no gradient, and a loss of constants is no error") {
+  Bench bench;
+  const double two = 2;
+  const Tensor c = bench.context.constant(std::span<const double>(&two, 1), {1, 1}), x = bench.variable({3}, {1, 1});
+  bench.tape.backward(bench.context, mul(bench.context, c, x));
+  CHECK(grads(x) == std::vector<double>{2});
+  CHECK(c.grads<double>().empty());
+  bench.tape.backward(bench.context, mul(bench.context, c, c));
+}
+
+TEST_CASE("backward wants one element, or a seed for each") {
+  Bench bench;
+  const Tensor x = bench.variable({1, 2}, {1, 2}), y = scale(bench.context, x, 3);
+  CHECK_THROWS_AS(bench.tape.backward(bench.context, y), Error);
+  const std::vector<double> seed{1, -1};
+  bench.tape.backward(bench.context, y, seed);
+  CHECK(grads(x) == std::vector<double>{3, -3});
+}
+
+TEST_CASE("without a tape nothing is recorded and nothing wants a gradient") {
+  ParameterStore store(DType::f64);
+  const ParameterId w = store.add("w", {1, 1}, true);
+  store.allocate();
+  Bench bench(&store);
+  CHECK(bench.context.parameter(w).record()->requires_grad);
+  bench.context.tape = nullptr;
+  const Tensor x = bench.variable({1}, {1, 1});
+  CHECK_FALSE(x.record()->requires_grad);
+  CHECK_FALSE(bench.context.parameter(w).record()->requires_grad);
+  CHECK_FALSE(mul(bench.context, x, bench.context.parameter(w)).record()->requires_grad);
+  CHECK(bench.tape.last() == nullptr);
+  bench.context.tape = &bench.tape;
+  bench.context.gradients = nullptr;
+  CHECK_FALSE(bench.context.parameter(w).record()->requires_grad);
+}
+
+TEST_CASE("the op that first made a number non-finite is named") {
+  Bench bench;
+  const Context& context = bench.context;
+  const Tensor x = bench.variable({1, 1e200}, {1, 2});
+  const Tensor fine = scale(context, x, 2);
+  CHECK(bench.tape.first_non_finite() == nullptr);
+  const Tensor infinite = mul(context, fine, fine);
+  add(context, infinite, fine);
+  REQUIRE(bench.tape.first_non_finite() != nullptr);
+  CHECK(bench.tape.first_non_finite()->op == OpId::mul);
+
+  bench.tape.clear();  // finite values, an infinite gradient
+  const Tensor y = bench.variable({1e-200}, {1, 1});
+  const Tensor big = scale(context, scale(context, y, 1e200), 1e200);
+  CHECK(bench.tape.first_non_finite() == nullptr);
+  bench.tape.backward(context, big);
+  REQUIRE(bench.tape.first_non_finite() != nullptr);
+  CHECK(bench.tape.first_non_finite() == bench.tape.last()->previous);
+}
+
+TEST_CASE("parameters: dense ones share an array, gradients lie in the accumulator, tables get rows in the order of touch") {
+  ParameterStore store(DType::f64);
+  const ParameterId a = store.add("a", {1, 2}, true), t = store.add_table("t", 4, 2), b = store.add("b", {1, 2}, false);
+  store.allocate();
+  CHECK(store.dense_elements() == 4);
+  CHECK(store.elements() == 12);
+  CHECK(store[b].offset == 2);
+  store.values<double>(store[a])[0] = 1, store.values<double>(store[a])[1] = 2;
+  store.values<double>(store[b])[0] = 3, store.values<double>(store[b])[1] = 4;
+  store.values<double>(store[t])[5] = 7;
+  CHECK(store.dense<double>()[3] == 4);
+  CHECK(store.table<double>(0)[5] == 7);
+
+  Bench bench(&store);
+  const Context& context = bench.context;
+  const std::vector<std::int32_t> ids{2, 0, 2};
+  const Tensor rows = embedding_sum(context, context.parameter(t), {nullptr, ids.data(), 3}, Pooling::sum);  // (3, 2)
+  const std::vector<std::int32_t> zeros{0, 0, 0};
+  const Tensor product = mul(context, mul(context, context.parameter(a), context.parameter(b)), context.parameter(a));  // a^2 b
+  const Tensor out = add(context, gather_rows(context, product, zeros), rows);
+  const std::vector<double> seed{1, 1, 10, 10, 100, 100};
+  bench.tape.backward(context, out, seed);
+  const auto dense = bench.gradients.dense_as<double>();
+  CHECK(std::vector<double>(dense.begin(), dense.end()) == std::vector<double>{111 * 6, 111 * 16, 111 * 1, 111 * 4});
+  const RowGradients& touched = bench.gradients.tables[0];
+  CHECK(std::vector<std::int32_t>(touched.rows().begin(), touched.rows().end()) == ids);
+  CHECK(touched.values<double>()[2] == 10);
+  CHECK(touched.values<double>()[5] == 100);
+
+  store.zero(bench.gradients);
+  CHECK(bench.gradients.dense_as<double>()[0] == 0);
+  CHECK(touched.rows().empty());
+}
+
+TEST_CASE("parameters: names are unique, values convert, tables can be borrowed") {
+  ParameterStore store(DType::f64);
+  store.add("w", {1, 3}, true);
+  CHECK_THROWS_AS(store.add("w", {2}, true), Error);
+  CHECK_THROWS_AS(store.add_table("w", 2, 2), Error);
+  const ParameterId t = store.add_table("t", 2, 2);
+  store.allocate();
+  CHECK_THROWS_AS(store.add("late", {1}, true), Error);
+  store.dense<double>()[1] = 0.1;
+
+  ParameterStore single(DType::f32);
+  single.add("w", {1, 3}, true);
+  const ParameterId borrowed = single.add_table("t", 2, 2);
+  single.allocate();
+  single.copy_values_from(store);
+  CHECK(single.dense<float>()[1] == 0.1f);
+  const std::vector<float> elsewhere{1, 2, 3, 4};
+  single.borrow_table(0, elsewhere.data());
+  CHECK(single.value(single[borrowed]) == elsewhere.data());
+  store.copy_values_from(single);
+  CHECK(store.values<double>(store[t])[3] == 4);
+  CHECK(store.dense<double>()[1] == static_cast<double>(0.1f));
+
+  ParameterStore other(DType::f32);
+  other.add("v", {1, 3}, true);
+  other.allocate();
+  CHECK_THROWS_AS(other.copy_values_from(single), Error);
+}
+
+TEST_CASE("ops say what they expected, what they got and what to do") {
+  Bench bench;
+  const Context& context = bench.context;
+  const Tensor a = bench.variable({1, 2, 3, 4}, {2, 2}), b = bench.variable({1, 2, 3, 4, 5, 6}, {2, 3});
+  const std::vector<std::int32_t> two{0, 2}, three{0, 3}, backwards{0, 3, 2}, index{0, 2};
+  const Ragged lists{two.data(), 1};
+  CHECK(message_of([&] { attention(context, a, b, b, lists, lists, 1); }) ==
+        "[attention] expected k with 2 columns, got 3: project q, k and v to the same width, and give queries and keys the same lists");
+  CHECK(message_of([&] { add(context, a, b); }) == "[add] expected b of shape (2, 2), got (2, 3): both must have the same shape");
+  CHECK(message_of([&] { gather_rows(context, a, index); }) == "[gather_rows] expected indices in 0 .. 1, got 2: every index must be a row of x");
+  CHECK_THROWS_AS(linear(context, a, b, {}), Error);
+  CHECK_THROWS_AS(mul(context, a, {}), Error);
+  CHECK_THROWS_AS(segment_mean(context, a, {three.data(), 1}), Error);
+  CHECK_THROWS_AS(segment_mean(context, a, {backwards.data(), 2}), Error);
+  CHECK_THROWS_AS(attention(context, a, a, a, lists, lists, 3), Error);
+  CHECK_THROWS_AS(attention(context, a, a, a, lists, lists, 1, gather_rows(context, a, std::span(index.data(), 1))), Error);
+  CHECK_THROWS_AS(concat(context, {}), Error);
+  CHECK_THROWS_AS(concat(context, {a, gather_rows(context, b, std::span(index.data(), 1))}), Error);
+  CHECK_THROWS_AS(dropout(context, a, 1.0, 0, lists), Error);
+  CHECK_THROWS_AS(embedding_sum(context, a, {nullptr, index.data(), 1}, Pooling::sum), Error);
+}
