@@ -41,9 +41,10 @@ std::vector<const Device*> make_levels() {
   return levels;
 }
 
-const Device& choose() {
+}  // namespace
+
+const Device& choose_level(const char* wanted) {
   const auto levels = cpu_levels();
-  const char* wanted = std::getenv("PIANO_ISA");
   if (wanted == nullptr || *wanted == '\0') return *levels.front();
   std::string runnable;
   for (const Device* device : levels) {
@@ -53,15 +54,13 @@ const Device& choose() {
   throw Error(ErrorCode::usage, "PIANO_ISA: expected one of the levels this machine can run (" + runnable + "), got '" + wanted + "'");
 }
 
-}  // namespace
-
 std::span<const Device* const> cpu_levels() {
   static const std::vector<const Device*> levels = make_levels();
   return levels;
 }
 
 const Device& cpu_device() {
-  static const Device& device = choose();
+  static const Device& device = choose_level(std::getenv("PIANO_ISA"));
   return device;
 }
 

@@ -13,4 +13,7 @@ void set_kernels_x86_64_v3(Device& device);  // AVX2 and FMA
 void set_kernels_portable(Device& device);   // the compiler's default
 #endif
 
+// The level named `wanted`, or the best one for null or "". Throws ErrorCode::usage when this machine has no such level.
+const Device& choose_level(const char* wanted);
+
 }  // namespace piano
