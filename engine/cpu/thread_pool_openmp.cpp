@@ -1,4 +1,5 @@
 // The thread pool on OpenMP (CMake option PIANO_OPENMP).
+#ifdef PIANO_OPENMP
 #include <omp.h>
 
 #include <exception>
@@ -43,3 +44,4 @@ void ThreadPool::run_erased(void* function, Call call) {
 }
 
 }  // namespace piano
+#endif

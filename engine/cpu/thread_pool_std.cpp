@@ -1,4 +1,5 @@
 // The thread pool on std::thread: where OpenMP is absent, and for ThreadSanitizer, which does not understand g++'s OpenMP.
+#ifndef PIANO_OPENMP
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -85,3 +86,4 @@ void ThreadPool::run_erased(void* function, Call call) {
 }
 
 }  // namespace piano
+#endif
