@@ -1,0 +1,44 @@
+# A thin face on CMake. `make help` lists what there is.
+JOBS   ?= $(shell nproc)
+WERROR ?= OFF
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+
+# $(call build,preset[,options])
+build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) $(2) >/dev/null && cmake --build --preset $(1) --parallel $(JOBS)
+
+.PHONY: build demo test asan tsan fuzz install clean help bootstrap
+
+build: bootstrap                ## build/release/piano, the library and the tests (default)
+	$(call build,release)
+
+demo: build                     ## build, then simulate, prepare, train, evaluate and re-rank
+	build/release/piano demo
+
+test: build                     ## build, then the fast test suite
+	ctest --preset release -j $(JOBS)
+
+asan: bootstrap                 ## the tests under the address and undefined-behaviour sanitizers
+	$(call build,asan)
+	ctest --preset asan -j $(JOBS)
+
+tsan: bootstrap                 ## the tests under the thread sanitizer (needs clang)
+	$(call build,tsan)
+	ctest --preset tsan -j $(JOBS)
+
+fuzz: bootstrap                 ## fuzz each parser for FUZZ_SECONDS (needs clang)
+	$(call build,fuzz)
+	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+
+install: build                  ## install the library and the binary to PREFIX
+	cmake --install build/release --prefix $(PREFIX)
+
+clean:                          ## remove build/
+	rm -rf build
+
+bootstrap:
+	@tools/bootstrap.sh
+
+help:                           ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo "Variables: JOBS=$(JOBS) WERROR=$(WERROR) PREFIX=$(PREFIX) FUZZ_SECONDS=$(FUZZ_SECONDS)"

@@ -1,0 +1,34 @@
+// Whatever the bytes of a trivago log: rows are read or rejected, and what was read makes a data set or a piano::Error.
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "data/readers.h"
+#include "engine/base/error.h"
+#include "engine/base/log.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const std::string folder = [] {
+    piano::set_log_quiet(true);
+    std::string name = (std::filesystem::temp_directory_path() / "piano-fuzz-XXXXXX").string();
+    return std::string(mkdtemp(name.data()));
+  }();
+  const std::string log = folder + "/sessions.csv";
+  std::ofstream(log, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  try {
+    piano::data::ReadOptions read;
+    read.on_error = piano::data::OnError::skip;
+    read.rejects = folder + "/rejects";
+    piano::data::WriterOptions write;
+    write.split = piano::data::SplitKind::none;
+    piano::data::DatasetWriter writer(folder + "/data.safetensors", write);
+    const auto report = piano::data::read_trivago({log}, read, writer);
+    if (report.requests != writer.requests()) __builtin_trap();
+    writer.commit();
+  } catch (const piano::Error&) {
+  }
+  return 0;
+}
