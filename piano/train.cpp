@@ -10,7 +10,7 @@
 
 #include "engine/base/log.h"
 #include "piano/evaluation.h"
-#include "piano/evaluation_data.h"
+#include "piano/evaluation_set.h"
 #include "piano/model_file.h"
 #include "piano/predictor.h"
 #include "piano/train_state.h"
