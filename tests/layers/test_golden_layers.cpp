@@ -1,0 +1,171 @@
+// Every layer against PyTorch in float64: the result and all gradients, of the parameters and of the inputs.
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <map>
+#include <set>
+
+#include "layers/embedding.h"
+#include "layers/encoder.h"
+#include "layers/linear.h"
+#include "tests/layers/layer_bench.h"
+
+using namespace piano;
+
+namespace {
+
+const SafetensorsFile& file() {
+  static const SafetensorsFile f(golden::path("layers.safetensors"));
+  return f;
+}
+
+// One case of the file: its tensors by their short names.
+struct Case {
+  std::string name;
+  LayerBench& bench;
+  std::map<std::string, Tensor> inputs;  // variables
+  std::vector<std::int32_t> offsets, key_offsets, bag_offsets, ids;
+
+  Case(std::string case_name, LayerBench& b) : name(std::move(case_name)), bench(b) {
+    for (auto [column, to] : {std::pair{"offsets", &offsets}, {"key_offsets", &key_offsets}, {"bag_offsets", &bag_offsets}, {"ids", &ids}}) {
+      if (file().find(name + "/" + column) != nullptr) *to = golden::ints(file(), name + "/" + column);
+    }
+  }
+  const Tensor& in(const std::string& input) {
+    const std::string full = name + "/in." + input;
+    if (!inputs.contains(input)) inputs[input] = bench.ctx.variable(golden::numbers(file(), full), golden::shape(file().at(full)));
+    return inputs[input];
+  }
+  static Ragged ragged(const std::vector<std::int32_t>& o) { return {o.data(), static_cast<std::int32_t>(o.size()) - 1}; }
+  Ragged rows() const { return ragged(offsets); }
+  Ragged keys() const { return ragged(key_offsets); }
+};
+
+// `declare` makes the layer; what it returns runs it.
+using Run = std::function<Tensor(Case&)>;
+using Declare = std::function<Run(ParameterStore&)>;
+
+void check_case(const std::string& name, const Declare& declare) {
+  for (const auto& [device, tolerance] : golden::devices()) {
+    CAPTURE(name);
+    CAPTURE(device->name);
+    LayerBench bench(*device);
+    const Run run = declare(bench.store);
+    bench.allocate();
+    std::set<std::string> declared;
+    for (const Parameter& p : bench.store.parameters()) {
+      const std::string tensor = name + "/param." + p.name;
+      declared.insert(tensor);
+      REQUIRE(golden::shape(file().at(tensor)) == p.shape);
+      golden::set_values(bench.store, p, golden::numbers(file(), tensor));
+    }
+    for (const TensorInfo& t : file().tensors()) {
+      if (t.name.starts_with(name + "/param.")) CHECK_MESSAGE(declared.contains(t.name), t.name);
+    }
+
+    Case c(name, bench);
+    const Tensor out = run(c);
+    CHECK(golden::error(golden::values(out), golden::numbers(file(), name + "/out")) <= tolerance);
+
+    bench.tape.backward(bench.ctx, out, golden::numbers(file(), name + "/seed"));
+    std::map<std::string, std::vector<double>> expected;
+    double squares = 0;
+    for (const TensorInfo& t : file().tensors()) {
+      if (!t.name.starts_with(name + "/grad.")) continue;
+      const std::string short_name = t.name.substr(name.size() + 6);
+      expected[short_name] = golden::numbers(file(), t.name);
+      squares += std::pow(golden::norm(expected[short_name]), 2);
+    }
+    const double whole = std::sqrt(squares);
+    for (const auto& [tensor, want] : expected) {
+      CAPTURE(tensor);
+      const std::vector<double> got = tensor.starts_with("in.") ? golden::grads(c.inputs.at(tensor.substr(3)))
+                                                                : golden::gradient(bench.store, bench.gradients, bench.find(tensor.substr(6)));
+      CHECK(golden::gradient_error(got, want, whole) <= tolerance);
+    }
+  }
+}
+
+constexpr std::int64_t kWidth = 8;
+constexpr int kHeads = 2;
+
+Declare attention_layer(bool null_slot, std::function<Tensor(Case&, const MultiHeadAttention&)> run) {
+  return [=](ParameterStore& store) {
+    const auto layer = MultiHeadAttention::declare(store, "layer", kWidth, kHeads, null_slot);
+    return [=](Case& c) { return run(c, layer); };
+  };
+}
+
+}  // namespace
+
+TEST_CASE("linear, with GELU, without bias") {
+  const auto declare = [](bool bias, Activation activation) {
+    return [=](ParameterStore& store) {
+      const Linear layer = Linear::declare(store, "layer", 5, 7, bias);
+      return [=](Case& c) { return layer(c.bench.ctx, c.in("x"), activation); };
+    };
+  };
+  check_case("linear", declare(true, Activation::none));
+  check_case("linear_no_bias", declare(false, Activation::none));
+  check_case("linear_gelu", declare(true, Activation::gelu));
+}
+
+TEST_CASE("layer norm") {
+  check_case("layer_norm", [](ParameterStore& store) {
+    const LayerNorm layer = LayerNorm::declare(store, "layer", kWidth);
+    return [=](Case& c) { return layer(c.bench.ctx, c.in("x")); };
+  });
+}
+
+TEST_CASE("embedding: unknown, missing and repeated ids; bags, empty ones too") {
+  const auto declare = [](std::function<Tensor(Case&, const Embedding&)> run) {
+    return [=](ParameterStore& store) {
+      const Embedding layer = Embedding::declare(store, "layer", 6, kWidth, 0.5);  // the id dropout is off outside training
+      return [=](Case& c) { return run(c, layer); };
+    };
+  };
+  static const std::vector<std::int32_t> eight{0, 3, 8}, six{0, 6};
+  check_case("embedding", declare([](Case& c, const Embedding& layer) { return layer(c.bench.ctx, c.ids, Case::ragged(eight)); }));
+  check_case("embedding_mean", declare([](Case& c, const Embedding& layer) {
+    return layer(c.bench.ctx, c.bag_offsets, c.ids, Case::ragged(six));
+  }));
+  check_case("embedding_sum", declare([](Case& c, const Embedding& layer) {
+    return embedding_sum(c.bench.ctx, c.bench.ctx.parameter(layer.table), {c.bag_offsets.data(), c.ids.data(), 6}, Pooling::sum);
+  }));
+}
+
+TEST_CASE("multi-head attention over ragged rows") {
+  check_case("self_attention", attention_layer(false, [](Case& c, const MultiHeadAttention& layer) {
+    return layer(c.bench.ctx, c.in("x"), c.in("x"), c.in("x"), c.rows(), c.rows());
+  }));
+  const auto cross = [](Case& c, const MultiHeadAttention& layer) {
+    return layer(c.bench.ctx, c.in("q"), c.in("k"), c.in("v"), c.rows(), c.keys());
+  };
+  check_case("cross_attention_null", attention_layer(true, cross));  // one list has no keys
+  check_case("cross_attention", attention_layer(false, cross));
+}
+
+TEST_CASE("attention with uniform weights uses the value and output projections alone") {
+  // The query and key projections are declared and get no gradient.
+  check_case("mean_attention", attention_layer(false, [](Case& c, const MultiHeadAttention& layer) {
+    return layer.mean(c.bench.ctx, c.in("v"), c.keys());
+  }));
+}
+
+TEST_CASE("feed-forward block and MLP head") {
+  const auto declare = [](std::int64_t in, std::int64_t hidden, std::int64_t out) {
+    return [=](ParameterStore& store) {
+      const FeedForward layer = FeedForward::declare(store, "layer", in, hidden, out, 0.5);  // no dropout outside training
+      return [=](Case& c) { return layer(c.bench.ctx, c.in("x"), c.rows()); };
+    };
+  };
+  check_case("feed_forward", declare(kWidth, 4 * kWidth, kWidth));
+  check_case("mlp_head", declare(2 * kWidth, kWidth, 1));
+}
+
+TEST_CASE("encoder block") {
+  check_case("encoder_block", [](ParameterStore& store) {
+    const EncoderBlock block = EncoderBlock::declare(store, "layer", kWidth, kHeads, 4 * kWidth, 0.5);
+    return [=](Case& c) { return block(c.bench.ctx, c.in("x"), c.rows()); };
+  });
+}

@@ -1,0 +1,56 @@
+// A golden file of the whole model: its config, world, batches and parameters.
+#pragma once
+
+#include "tests/piano/network_bench.h"
+
+namespace golden {
+
+struct ModelFile {
+  SafetensorsFile file;
+  Config config;
+  data::FeatureSpace features;
+
+  explicit ModelFile(const std::string& name)
+      : file(path(name)), config(bench::config_of(file.metadata().at("config"))),
+        features(bench::feature_space(file.metadata().at("world") == "bare" ? bench::bare_world() : bench::World{})) {}
+
+  data::Batch batch(const std::string& prefix) const {
+    const auto integers = [&](const std::string& name) { return ints(file, prefix + "." + name); };
+    const auto reals = [&](const std::string& name) { return floats(file, prefix + "." + name); };
+    const auto bags = [&](const std::string& name) { return data::BagColumn{integers(name + ".offsets"), integers(name + ".ids")}; };
+    const auto fields = [&](const std::string& owner, const std::vector<std::string>& names) {
+      std::vector<data::BagColumn> columns;
+      for (const std::string& f : names) columns.push_back(bags(owner + "." + f));
+      return columns;
+    };
+    data::Batch b;
+    b.user = integers("user");
+    b.lists = static_cast<std::int32_t>(b.user.size());
+    b.user_fields = fields("user_fields", features.schema.user_fields);
+    b.context_fields = fields("context_fields", features.schema.context_fields);
+    b.user_dense = reals("user_dense");
+    b.query = {integers("query.id"), bags("query.terms")};
+    b.history_offsets = integers("history_offsets");
+    b.history_query = {integers("history_query.id"), bags("history_query.terms")};
+    b.history_item = {integers("history_item.id"), fields("history_item.fields", features.schema.item_fields)};
+    b.history_action = integers("history_action");
+    b.history_age = integers("history_age");
+    b.offsets = integers("offsets");
+    b.item = {integers("item.id"), fields("item.fields", features.schema.item_fields)};
+    b.dense = reals("dense");
+    b.vector = reals("vector");
+    b.match = reals("match");
+    b.score = reals("score");
+    b.rank = integers("rank");
+    b.click = reals("click");
+    b.conversion = reals("conversion");
+    b.labelled = reals("labelled");
+    return b;
+  }
+
+  void load_parameters(bench::Bench& model) const {
+    for (const Parameter& p : model.store.parameters()) set_values(model.store, p, numbers(file, "param." + p.name));
+  }
+};
+
+}  // namespace golden

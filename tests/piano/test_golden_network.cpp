@@ -1,0 +1,71 @@
+// The whole model, its loss and every gradient against PyTorch in float64, in all variants of the config.
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "tests/piano/golden_network.h"
+
+using namespace piano;
+
+namespace {
+
+constexpr const char* kCases[] = {"default",   "query_user", "count_mean", "mode_mean",  "item_only",
+                                  "qdir_off", "no_null",    "bare",       "no_history", "one_by_one"};
+
+void check_parameters(const bench::Bench& model, const SafetensorsFile& file) {
+  std::set<std::string> declared;
+  for (const Parameter& p : model.store.parameters()) {
+    declared.insert("param." + p.name);
+    CHECK_MESSAGE(golden::shape(file.at("param." + p.name)) == p.shape, p.name);
+  }
+  for (const TensorInfo& t : file.tensors()) {
+    if (t.name.starts_with("param.")) CHECK_MESSAGE(declared.contains(t.name), t.name);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("logits, loss and every gradient of the whole model are PyTorch's") {
+  for (const std::string name : kCases) {
+    const golden::ModelFile golden_model("model_" + name + ".safetensors");
+    const SafetensorsFile& file = golden_model.file;
+    const data::Batch batch = golden_model.batch("batch");
+    for (const auto& [device, tolerance] : golden::devices()) {
+      CAPTURE(name);
+      CAPTURE(device->name);
+      bench::Bench model(golden_model.config, golden_model.features, *device);
+      check_parameters(model, file);
+      golden_model.load_parameters(model);
+      bench::Scores out;
+      const double total = model.train(batch, bench::counts(batch), 0, &out);
+
+      CHECK(golden::error(out.click, golden::numbers(file, "out.click")) <= tolerance);
+      CHECK(golden::error(out.conversion, golden::numbers(file, "out.conversion")) <= tolerance);
+      CHECK(golden::error(out.list_click, golden::numbers(file, "out.list_click")) <= tolerance);
+      CHECK(golden::error(out.list_conversion, golden::numbers(file, "out.list_conversion")) <= tolerance);
+      CHECK(golden::error({{total}}, golden::numbers(file, "loss")) <= tolerance);
+
+      double squares = 0;
+      for (const Parameter& p : model.store.parameters()) squares += std::pow(golden::norm(golden::numbers(file, "grad." + p.name)), 2);
+      const double whole = std::sqrt(squares);
+      for (const Parameter& p : model.store.parameters()) {
+        CAPTURE(p.name);
+        CHECK(golden::gradient_error(model.gradient(p), golden::numbers(file, "grad." + p.name), whole) <= tolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("each term of the loss is PyTorch's") {
+  const golden::ModelFile golden_model("model_default.safetensors");
+  const data::Batch batch = golden_model.batch("batch");
+  bench::Bench model(golden_model.config, golden_model.features, reference_device(DType::f64));
+  golden_model.load_parameters(model);
+  const Context ctx = model.context();
+  std::array<double, kLossTerms> terms{};
+  loss(ctx, (*model.network)(ctx, batch), batch, loss_weights(golden_model.config), bench::counts(batch), &terms);
+  for (std::size_t t = 0; t < kLossTerms; ++t) {
+    CAPTURE(kLossNames[t]);
+    CHECK(golden::error({{terms[t]}}, golden::numbers(golden_model.file, "term." + std::string(kLossNames[t]))) <= 1e-9);
+  }
+}
