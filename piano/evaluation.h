@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "piano/config.h"
 #include "piano/metrics.h"
 #include "piano/metrics_pointwise.h"
 #include "piano/statistics.h"
@@ -25,7 +26,7 @@ struct Slice {
 struct LabelledLists {
   std::vector<std::int64_t> offsets{0};
   std::vector<std::uint8_t> click, conversion;  // (rows): 0/1, conversion <= click
-  std::vector<std::uint8_t> labelled;           // (rows): 1 = shown and labels known; the others are left out of every metric but the target's
+  std::vector<std::uint8_t> labelled;           // (rows): 1 = shown, labels known; others count for the target alone
   std::vector<double> value;                    // (rows), or empty: what a conversion is worth, 1
   std::vector<double> true_conversion;          // (rows), or empty: a simulator's true conversion probabilities
   std::vector<std::int32_t> user;               // (lists): 0 .. users-1; a list without a user has one of its own
@@ -66,14 +67,13 @@ struct RankingMetric {
 std::vector<RankingMetric> ranking_metrics();
 
 enum class TieBreak { hash, average };     // the one permutation shown; or the mean over all permutations of equal scores
-enum class ListLabel { any, fraction };    // what P_ctr and P_cvr predict: [sum y > 0], [sum z > 0]; or sum y / n and sum z / sum y
 
 struct EvaluationOptions {
   TieBreak ties = TieBreak::hash;
   std::uint64_t tie_seed = 1;
   MapDenominator map_denominator = MapDenominator::bounded;
   GroupWeight gauc_weight = GroupWeight::impressions;
-  ListLabel list_label = ListLabel::any;
+enum class TieBreak { hash, average };     // the one permutation shown; or the mean over all orders of equal scores
   BootstrapOptions bootstrap;
   std::int32_t subject = -1;               // system whose paired differences to the others are shown; -1: the last
 };

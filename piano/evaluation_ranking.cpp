@@ -116,8 +116,9 @@ std::vector<std::vector<double>> ranking_values(const LabelledLists& lists, std:
 
 double mean_metric(const LabelledLists& lists, std::span<const double> score, const RankingMetric& metric,
                    const EvaluationOptions& options) {
+  const std::vector<std::vector<double>> values = ranking_values(lists, score, {&metric, 1}, options);
   double total = 0, count = 0;
-  for (const double value : ranking_values(lists, score, {&metric, 1}, options)[0]) {
+  for (const double value : values[0]) {
     if (std::isnan(value)) continue;
     total += value;
     count += 1;

@@ -12,9 +12,9 @@ namespace {
 using data::Batch;
 using data::Dataset;
 
-// Where a list belongs. The order is that of kSliceNames.
-constexpr std::array<const char*, 10> kSliceNames{"history",          "no history",       "unseen user",     "unseen query", "mostly unseen items",
-                                                  "1-10 candidates",  "11-30 candidates", ">30 candidates",  "head query",   "tail query"};
+// The slices, in the order of membership()'s answers.
+constexpr std::array<const char*, 10> kSliceNames{"history", "no history", "unseen user", "unseen query", "mostly unseen items",
+                                                  "1-10 candidates", "11-30 candidates", ">30 candidates", "head query", "tail query"};
 
 std::array<bool, kSliceNames.size()> membership(const Dataset& dataset, std::int64_t request, const Batch& batch, std::size_t list,
                                                 const std::vector<std::string_view>& head) {
@@ -50,7 +50,10 @@ std::vector<std::string_view> head_queries(const Dataset& dataset) {
   std::vector<std::pair<std::string_view, std::int64_t>> by_count(counts.begin(), counts.end());
   std::stable_sort(by_count.begin(), by_count.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   std::vector<std::string_view> head;
-  for (std::int64_t covered = 0; 2 * covered < total; covered += by_count[head.size() - 1].second) head.push_back(by_count[head.size()].first);
+  for (std::int64_t covered = 0; 2 * covered < total;) {
+    covered += by_count[head.size()].second;
+    head.push_back(by_count[head.size()].first);
+  }
   std::sort(head.begin(), head.end());
   return head;
 }

@@ -1,7 +1,7 @@
 // How sure a number is: bootstrap over users, for one system and for the difference of two.
 //
-// Users are drawn with replacement and bring all their lists along, because a user's lists are not independent. A statistic is a function of
-// how often each user was drawn; all statistics given to one bootstrap() see the same draws, so a difference of two is a paired one.
+// Users are drawn with replacement and bring all their lists along, because a user's lists are not independent. A statistic is a function
+// of how often each user was drawn; all statistics given to one bootstrap() see the same draws, so a difference of two is a paired one.
 #pragma once
 
 #include <cstdint>

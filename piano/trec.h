@@ -22,7 +22,7 @@ enum class TrecGrades {
 // An id as one field of a line: bytes up to 0x20, 0x7f and '%' become %XX.
 std::string trec_field(std::string_view id);
 
-// The order is that of show_order(): exact ties by the hash of options.tie_seed, whatever options.ties says, since a run is one permutation.
+// The order is that of show_order(): exact ties by the hash of options.tie_seed, whatever options.ties says: a run is one permutation.
 // Lists of which nothing is to be written are left out of both files. Throws ErrorCode::io.
 void write_trec_run(const std::string& path, const LabelledLists& lists, const Predictions& system, TrecGrades grades,
                     const EvaluationOptions& options);

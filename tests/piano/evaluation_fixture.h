@@ -22,7 +22,8 @@ struct Lists {
   Lists& operator=(const Lists&) = delete;
 
   // One list; item ids are "i0", "i1", ...
-  void add(std::int32_t user, const std::vector<std::uint8_t>& click, const std::vector<std::uint8_t>& conversion, std::int32_t target = -1) {
+  void add(std::int32_t user, const std::vector<std::uint8_t>& click, const std::vector<std::uint8_t>& conversion,
+           std::int32_t target = -1) {
     requests.push_back("r" + std::to_string(requests.size()));
     for (std::size_t i = 0; i < click.size(); ++i) {
       items.push_back("i" + std::to_string(i));

@@ -46,6 +46,8 @@ TEST_CASE("evaluate: two lists by hand") {
   CHECK(value(report, "click@10") == 2.0);
   CHECK(value(report, "revenue@10") == 5.0);
   CHECK(value(report, "NDCG@10 click+conversion") == Approx((1 / std::log2(3.0) + 2 / std::log2(4.0)) / (2 + 1 / std::log2(3.0))));
+  const RankingMetric map{"MAP@10 click", Gain::click, Measure::average_precision, 10, false};
+  CHECK(mean_metric(made.lists, systems[0].score, map) == value(report, "MAP@10 click"));
   CHECK(row_of(report.tables[0], "MRR click").used == 1);
   CHECK(row_of(report.tables[0], "MRR click").skipped == 1);
   CHECK(row_of(report.tables[0], "MRR target").used == 2);
@@ -101,7 +103,10 @@ TEST_CASE("labels that never vary are not available, and the reason is said") {
   const auto json = nlohmann::json::parse(to_json(report));
   CHECK(json["tables"][0]["rows"].size() == table.rows.size());
   for (const auto& row : json["tables"][0]["rows"])
-    if (row["metric"] == "P_ctr NE") CHECK((row["systems"]["all"]["value"].is_null() && row["systems"]["all"]["reason"] == "label always 1"));
+    if (row["metric"] == "P_ctr NE") {
+      CHECK(row["systems"]["all"]["value"].is_null());
+      CHECK(row["systems"]["all"]["reason"] == "label always 1");
+    }
 }
 
 TEST_CASE("probabilities: each on its own examples") {
@@ -109,7 +114,8 @@ TEST_CASE("probabilities: each on its own examples") {
   made.add(0, {1, 0}, {1, 0});
   made.add(1, {0, 0}, {0, 0});
   made.add(2, {1, 1}, {0, 0});
-  const Predictions p{"p", {6, 5, 4, 3, 2, 1}, {0.9, 0.2, 0.1, 0.1, 0.6, 0.6}, {0.7, 0.7, 0.7, 0.7, 0.2, 0.3}, {0.8, 0.3, 0.9}, {0.5, 0.5, 0.25}};
+  const Predictions p{"p", {6, 5, 4, 3, 2, 1}, {0.9, 0.2, 0.1, 0.1, 0.6, 0.6}, {0.7, 0.7, 0.7, 0.7, 0.2, 0.3},
+                      {0.8, 0.3, 0.9}, {0.5, 0.5, 0.25}};
   const std::vector<Predictions> systems{p};
   EvaluationOptions options = quick();
   const Report report = evaluate(made.lists, systems, options);
@@ -138,7 +144,8 @@ TEST_CASE("paired differences, slices, gap closed") {
   Slice slice{"even", {}}, empty{"empty", std::vector<std::uint8_t>(400, 0)};
   for (int l = 0; l < 400; ++l) slice.member.push_back(l % 2 == 0);
   made.lists.slices = {slice, empty};
-  const std::vector<Predictions> systems{initial_order(made.lists), {"truth", made.lists.true_conversion, {}, {}, {}, {}}, {"half", half, {}, {}, {}, {}}};
+  const std::vector<Predictions> systems{initial_order(made.lists), {"truth", made.lists.true_conversion, {}, {}, {}, {}},
+                                         {"half", half, {}, {}, {}, {}}};
   const Report report = evaluate(made.lists, systems, quick());
   CHECK(value(report, "gap closed", 0) == 0.0);
   CHECK(value(report, "gap closed", 1) == 1.0);

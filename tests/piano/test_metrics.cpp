@@ -79,7 +79,8 @@ TEST_CASE("under ties a metric is its mean over all orders of the tied items") {
       sums[4] += sum_at(shown, k);
     } while (std::next_permutation(at.begin(), at.end()));
 
-    const auto order = show_order(score, [](std::int32_t i) { static const std::string ids = "abcdefg"; return std::string_view(ids).substr(static_cast<std::size_t>(i), 1); }, "r", 1);
+    const auto id = [](std::int32_t i) { return std::string_view("abcdefg").substr(static_cast<std::size_t>(i), 1); };
+    const auto order = show_order(score, id, "r", 1);
     std::vector<double> shown;
     for (const std::int32_t i : order) shown.push_back(gain[static_cast<std::size_t>(i)]);
     const auto ties = tie_blocks(score, order);

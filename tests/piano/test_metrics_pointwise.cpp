@@ -81,6 +81,8 @@ TEST_CASE("calibration error: equal-mass bins, equal predictions together") {
   // One block of equal predictions is one bin, in whatever order its labels come.
   CHECK(*expected_calibration_error(std::vector<double>(4, 0.5), std::vector<double>{1, 1, 0, 0}, 2) == Approx(0.0));
   CHECK(*expected_calibration_error(std::vector<double>(4, 0.5), std::vector<double>{0, 1, 0, 1}, 4) == Approx(0.0));
+  // A block that straddles bins falls into the bin of its middle: here the second, alone.
+  CHECK(*expected_calibration_error(std::vector<double>{0.1, 0.5, 0.5, 0.5}, std::vector<double>{1, 0, 0, 0}, 2) == Approx(0.6));
 }
 
 TEST_CASE("sorted examples under user weights are examples repeated") {
