@@ -73,7 +73,7 @@ struct EvaluationOptions {
   std::uint64_t tie_seed = 1;
   MapDenominator map_denominator = MapDenominator::bounded;
   GroupWeight gauc_weight = GroupWeight::impressions;
-enum class TieBreak { hash, average };     // the one permutation shown; or the mean over all orders of equal scores
+  ListLabel list_label = ListLabel::any;   // any: [sum y > 0], [sum z > 0]; fraction: sum y / n, sum z / sum y; count: no probabilities, n/a
   BootstrapOptions bootstrap;
   std::int32_t subject = -1;               // system whose paired differences to the others are shown; -1: the last
 };
