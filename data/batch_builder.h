@@ -1,0 +1,63 @@
+// Inside BatchBuilder: one request of any RawColumns becomes rows of a Batch. Data sets and live requests both come this way, so a request
+// read from a log and the same request served give the same bits.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/match_features.h"
+#include "data/raw_columns.h"
+#include "data/request_check.h"
+
+namespace piano::data {
+
+// Raw ids of one log to rows of one FeatureSpace.
+struct RawIdMaps {
+  struct FieldMap {
+    std::int32_t column = -1;              // which raw field it is; -1: the log does not have it
+    std::vector<std::int32_t> rows;
+  };
+  std::vector<std::int32_t> user, query, term, item, action;
+  std::vector<std::int32_t> action_slot;   // raw action -> match feature slot, see MatchFeatures::append
+  std::vector<FieldMap> user_fields, context_fields, item_fields;  // one per schema field
+  std::vector<std::int32_t> match_columns; // one per schema.match_fields: the raw item field, or -1
+};
+
+// The slot of an action among the match features: its place in `actions`, or actions.size() for any other.
+std::int32_t match_action_slot(const std::vector<std::string>& actions, std::string_view action);
+
+// A live request as RawColumns of one row, with dictionaries of its own. Keeps its memory from request to request.
+class LiveRequest {
+ public:
+  explicit LiveRequest(const FeatureSpace& features);
+  ~LiveRequest();
+  void fill(const Request& request);       // requires: a checked request
+  const RawColumns& columns() const;
+  const RawIdMaps& maps() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct BatchBuilder::Impl {
+  Impl(const FeatureSpace& f, BuilderLimits l) : features(f), limits(l), match(f.schema), live(f) {}
+
+  void append(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
+  void append_history(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
+  void append_candidates(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
+  void append_query(const RawColumns& log, const RawIdMaps& maps, std::int32_t query, QueryColumns& out) const;
+  void prepare(Batch& batch) const;        // empty, with one column per field
+
+  const FeatureSpace& features;
+  BuilderLimits limits;
+  MatchFeatures match;
+  RequestChecker checker;
+  LiveRequest live;
+  const Dataset* dataset = nullptr;
+  std::shared_ptr<const RawIdMaps> maps;
+};
+
+}  // namespace piano::data

@@ -1,0 +1,127 @@
+// BatchBuilder and a data set: raw ids to rows, and how much room a micro-batch needs.
+#include <algorithm>
+
+#include "data/batch_builder.h"
+#include "data/dataset_columns.h"
+#include "engine/base/check.h"
+
+namespace piano::data {
+
+namespace {
+
+std::vector<std::int32_t> map_ids(const StringTable& texts, const Vocabulary& vocabulary) {
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(texts.size()));
+  for (std::int64_t i = 0; i < texts.size(); ++i) rows[static_cast<std::size_t>(i)] = vocabulary.find(texts[i]);
+  return rows;
+}
+
+std::int32_t column_of(const std::vector<std::string>& names, const std::string& name) {
+  const auto at = std::find(names.begin(), names.end(), name);
+  return at == names.end() ? -1 : static_cast<std::int32_t>(at - names.begin());
+}
+
+std::vector<RawIdMaps::FieldMap> map_fields(const std::vector<std::string>& wanted, const std::vector<Vocabulary>& vocabularies,
+                                            const FieldStrings& log) {
+  std::vector<RawIdMaps::FieldMap> maps(wanted.size());
+  for (std::size_t f = 0; f < wanted.size(); ++f) {
+    maps[f].column = column_of(log.names, wanted[f]);
+    if (maps[f].column >= 0) maps[f].rows = map_ids(log.values[static_cast<std::size_t>(maps[f].column)], vocabularies[f]);
+  }
+  return maps;
+}
+
+}  // namespace
+
+std::int32_t match_action_slot(const std::vector<std::string>& actions, std::string_view action) {
+  return static_cast<std::int32_t>(std::find(actions.begin(), actions.end(), action) - actions.begin());
+}
+
+void BatchBuilder::attach(const Dataset& dataset) {
+  const FeatureSpace& space = impl_->features;
+  const Dataset::Columns& log = dataset.columns();
+  const std::string difference = schema_difference(space.schema, log.schema());
+  if (!difference.empty()) throw Error(ErrorCode::data, dataset.path() + ": " + difference);
+
+  auto maps = std::make_shared<RawIdMaps>();
+  maps->user = map_ids(log.strings.users, space.user);
+  maps->query = map_ids(log.strings.queries, space.query);
+  maps->term = map_ids(log.strings.terms, space.term);
+  maps->item = map_ids(log.strings.items, space.item);
+  maps->action = map_ids(log.strings.actions, space.action);
+  for (std::int64_t a = 0; a < log.strings.actions.size(); ++a)
+    maps->action_slot.push_back(match_action_slot(space.schema.match_actions, log.strings.actions[a]));
+  maps->user_fields = map_fields(space.schema.user_fields, space.user_fields, log.strings.user_fields);
+  maps->context_fields = map_fields(space.schema.context_fields, space.context_fields, log.strings.context_fields);
+  maps->item_fields = map_fields(space.schema.item_fields, space.item_fields, log.strings.item_fields);
+  for (const std::string& field : space.schema.match_fields) maps->match_columns.push_back(column_of(log.strings.item_fields.names, field));
+  impl_->dataset = &dataset;
+  impl_->maps = std::move(maps);
+}
+
+void BatchBuilder::share_maps_with(const BatchBuilder& other) {
+  PIANO_CHECK(&impl_->features == &other.impl_->features, "builders that share maps must read the same feature space");
+  impl_->dataset = other.impl_->dataset;
+  impl_->maps = other.impl_->maps;
+}
+
+BatchExtent BatchBuilder::largest(std::span<const std::int64_t> requests) const {
+  PIANO_CHECK(impl_->dataset != nullptr, "BatchBuilder::largest needs attach() first");
+  const Dataset& d = *impl_->dataset;
+  BatchExtent extent;
+  extent.lists = 1;
+  extent.terms_per_query = std::min(impl_->limits.max_terms, d.columns().longest_query);
+  extent.values_per_field = d.columns().widest_field;
+  for (const std::int64_t r : requests) {
+    extent.rows = std::max(extent.rows, static_cast<std::int32_t>(d.candidate_end(r) - d.candidate_begin(r)));
+    const std::int64_t kept = std::min<std::int64_t>(d.history_size(r), impl_->limits.max_history);
+    extent.history_rows = std::max(extent.history_rows, static_cast<std::int32_t>(kept));
+  }
+  return extent;
+}
+
+void BatchBuilder::reserve(const BatchExtent& extent, Batch& batch) {
+  const Schema& schema = impl_->features.schema;
+  impl_->prepare(batch);
+  const auto lists = static_cast<std::size_t>(extent.lists), rows = static_cast<std::size_t>(extent.rows);
+  const auto events = static_cast<std::size_t>(extent.history_rows);
+  const auto terms = static_cast<std::size_t>(std::max(1, extent.terms_per_query));
+  const auto values = static_cast<std::size_t>(std::max(1, extent.values_per_field));
+  const auto reserve_bag = [](BagColumn& bag, std::size_t n, std::size_t per_row) {
+    bag.offsets.reserve(n + 1);
+    bag.ids.reserve(n * per_row);
+  };
+  const auto reserve_query = [&](QueryColumns& query, std::size_t n) {
+    query.id.reserve(n);
+    reserve_bag(query.terms, n, terms);
+  };
+  const auto reserve_item = [&](ItemColumns& item, std::size_t n) {
+    item.id.reserve(n);
+    for (BagColumn& field : item.fields) reserve_bag(field, n, values);
+  };
+  const auto with_presence = [](std::int32_t width) { return width > 0 ? static_cast<std::size_t>(width) + 1 : 0; };
+
+  batch.request.reserve(lists);
+  batch.user.reserve(lists);
+  for (BagColumn& field : batch.user_fields) reserve_bag(field, lists, values);
+  for (BagColumn& field : batch.context_fields) reserve_bag(field, lists, values);
+  batch.user_dense.reserve(lists * with_presence(schema.user_dense));
+  reserve_query(batch.query, lists);
+
+  batch.history_offsets.reserve(lists + 1);
+  reserve_query(batch.history_query, events);
+  reserve_item(batch.history_item, events);
+  batch.history_action.reserve(events);
+  batch.history_age.reserve(events);
+
+  batch.offsets.reserve(lists + 1);
+  reserve_item(batch.item, rows);
+  batch.dense.reserve(rows * with_presence(schema.item_dense));
+  batch.vector.reserve(rows * with_presence(schema.item_vector));
+  batch.match.reserve(rows * impl_->match.width());
+  batch.score.reserve(rows * 2);
+  batch.rank.reserve(rows);
+  for (std::vector<float>* column : {&batch.click, &batch.conversion, &batch.labelled, &batch.value, &batch.recency}) column->reserve(rows);
+  impl_->match.reserve(extent.rows, extent.values_per_field);
+}
+
+}  // namespace piano::data

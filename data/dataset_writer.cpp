@@ -1,0 +1,193 @@
+#include "data/dataset_writer.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "data/dataset_writer_columns.h"
+#include "data/dataset_writer_events.h"
+#include "data/dataset_writer_fit.h"
+#include "data/dataset_writer_split.h"
+#include "data/packed_file.h"
+#include "engine/base/check.h"
+
+namespace piano::data {
+
+namespace {
+
+StringTable table_of(const Interner& strings) { return {strings.bytes(), strings.offsets()}; }
+
+// Fields in order of name, in the file; in order of appearance, in the log.
+std::vector<std::size_t> order_by_name(const LogFields& fields) {
+  std::vector<std::size_t> order(fields.values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return fields.names.text(static_cast<std::int32_t>(a)) < fields.names.text(static_cast<std::int32_t>(b));
+  });
+  return order;
+}
+
+FieldStrings strings_of(const LogFields& fields) {
+  FieldStrings result;
+  for (const std::size_t f : order_by_name(fields)) {
+    result.names.emplace_back(fields.names.text(static_cast<std::int32_t>(f)));
+    result.values.push_back(table_of(*fields.values[f]));
+  }
+  return result;
+}
+
+std::vector<Bags> bags_of(const LogFields& fields, std::vector<SpillBags>& bags) {
+  std::vector<Bags> result;
+  for (const std::size_t f : order_by_name(fields)) result.push_back(bags[f].view());
+  return result;
+}
+
+RawStrings strings_of(LogTables& log) {
+  RawStrings s;
+  s.request_ids = {log.id_text.view(), log.id_offsets.view()};
+  s.users = table_of(log.users);
+  s.queries = table_of(log.queries);
+  s.terms = table_of(log.terms);
+  s.items = table_of(log.items);
+  s.actions = table_of(log.actions);
+  s.user_fields = strings_of(log.user_fields);
+  s.context_fields = strings_of(log.context_fields);
+  s.item_fields = strings_of(log.item_fields);
+  return s;
+}
+
+RawColumns columns_of(LogTables& log, EventTable& events, SplitResult& split) {
+  RawColumns c;
+  c.query_terms = log.query_terms.view();
+  c.time = log.time.view();
+  c.user = log.user.view();
+  c.query = log.query.view();
+  c.target = log.target.view();
+  c.split = split.part.view();
+  c.candidates = log.candidates.view();
+  c.events = events.ranges.view();
+  c.user_fields = bags_of(log.user_fields, log.user_bags);
+  c.context_fields = bags_of(log.context_fields, log.context_bags);
+  c.user_dense = log.user_dense.view();
+  c.item = log.item.view();
+  c.item_fields = bags_of(log.item_fields, log.item_bags);
+  c.dense = log.dense.view();
+  c.vector = log.vector.view();
+  c.score = log.score.view();
+  c.value = log.value.view();
+  c.click = log.click.view();
+  c.conversion = log.conversion.view();
+  c.labelled = log.labelled.view();
+  c.position = log.position.view();
+  c.event_time = events.time.view();
+  c.event_query = events.query.view();
+  c.event_item = events.item.view();
+  c.event_action = events.action.view();
+  c.event_fields = bags_of(log.item_fields, events.fields);
+  return c;
+}
+
+std::string describe(const WriterOptions& options, const SplitResult& split, const RawStrings& strings, const RawColumns& c) {
+  const char* kinds[] = {"time", "user", "none"};
+  nlohmann::json json = {{"format", options.format},
+                         {"split", kinds[static_cast<int>(options.split)]},
+                         {"min_count", options.min_count},
+                         {"requests", c.requests()},
+                         {"candidates", c.item.size()},
+                         {"events", c.event_time.size()},
+                         {"train", split.counts[0]},
+                         {"valid", split.counts[1]},
+                         {"test", split.counts[2]},
+                         {"user_fields", strings.user_fields.names},
+                         {"context_fields", strings.context_fields.names},
+                         {"item_fields", strings.item_fields.names}};
+  if (options.split == SplitKind::user) {
+    json["folds"] = options.folds;
+    json["fold"] = options.fold;
+  }
+  if (split.valid_from != kNoTime) json["valid_from"] = split.valid_from;
+  if (split.test_from != kNoTime) json["test_from"] = split.test_from;
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+struct DatasetWriter::Impl {
+  std::string path;
+  WriterOptions options;
+  RequestChecker checker;
+  DenseWidths widths;
+  LogTables log;
+  bool committed = false;
+};
+
+DatasetWriter::DatasetWriter(std::string path, WriterOptions options) : impl_(std::make_unique<Impl>()) {
+  if (options.folds < 2 || options.fold < 1 || options.fold > options.folds)
+    throw Error(ErrorCode::usage, "expected 2 or more folds and a fold of 1 to folds, got fold " + std::to_string(options.fold) + " of " +
+                                      std::to_string(options.folds));
+  if (!(options.valid_fraction >= 0 && options.test_fraction >= 0 && options.valid_fraction + options.test_fraction < 1))
+    throw Error(ErrorCode::usage, "expected valid and test fractions of at least 0 that leave something to train on");
+  impl_->path = std::move(path);
+  impl_->options = std::move(options);
+}
+
+DatasetWriter::~DatasetWriter() = default;
+
+std::int64_t DatasetWriter::requests() const { return impl_->log.user.size(); }
+
+void DatasetWriter::add_request(const Request& request, std::int64_t order, bool derive_events) {
+  LogTables& log = impl_->log;
+  impl_->checker.check_logged(request, impl_->widths);
+  log.add_request(request, order);
+  if (!derive_events || request.user.empty() || !request.time) return;
+
+  const std::int32_t user = log.users.find(request.user);
+  bool acted = false;
+  for (const Candidate& c : request.candidates) {
+    const Labels labels = labels_of(c);
+    if (!labels.click) continue;
+    log.add_event(user, {request.time, request.query, c.id, labels.conversion ? "conversion" : "click", c.fields}, order);
+    acted = true;
+  }
+  if (!acted && log.intern_query(request.query) >= 0) log.add_event(user, {request.time, request.query, {}, "search", {}}, order);
+}
+
+void DatasetWriter::add_event(std::string_view user, const Event& event, std::int64_t order) {
+  if (user.empty()) throw Error(ErrorCode::data, "user: expected a non-empty string for an event");
+  if (!event.time) throw Error(ErrorCode::data, "time: expected a number for an event");
+  impl_->log.add_event(impl_->log.users.intern(user), event, order);
+}
+
+void DatasetWriter::commit(const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  PIANO_CHECK(!impl_->committed, "DatasetWriter::commit was called twice");
+  impl_->committed = true;
+  constexpr std::int64_t kSteps = 4;
+  const auto done = [&](std::int64_t step) {
+    if (progress) progress(step, kSteps);
+  };
+  const WriterOptions& options = impl_->options;
+  LogTables& log = impl_->log;
+  if (requests() == 0) throw Error(ErrorCode::data, "no request in the input; nothing was written");
+  done(0);
+  log.finish();
+  EventTable events = sort_events(log);
+  done(1);
+  SplitResult split = split_requests(log, options);
+  if (options.split != SplitKind::none && split.counts[static_cast<int>(Split::train)] == 0)
+    throw Error(ErrorCode::data, "no request is left to train on; give more requests, or --split none to evaluate only");
+  done(2);
+  const RawStrings strings = strings_of(log);
+  const RawColumns columns = columns_of(log, events, split);
+  const FeatureSpace features = fit_feature_space(columns, strings, events.user_begin.back(), options.min_count);
+  done(3);
+
+  SafetensorsWriter writer(impl_->path);
+  write_format(writer, kDatasetFormat, kDatasetVersion, 1);
+  writer.metadata("dataset", describe(options, split, strings, columns));
+  features.save(writer);
+  save_columns(writer, columns, strings);
+  writer.commit();
+  done(kSteps);
+}
+
+}  // namespace piano::data

@@ -1,0 +1,123 @@
+// A log in columns on disk, as it arrives. Each column is a spill file; only dictionaries stay in memory.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/interner.h"
+#include "data/labels.h"
+#include "data/raw_columns.h"
+#include "data/request.h"
+#include "data/request_check.h"
+#include "engine/base/files.h"
+
+namespace piano::data {
+
+template <class T>
+class SpillColumn {
+ public:
+  void push(const T& value) {
+    file_.append(&value, sizeof(T));
+    ++size_;
+  }
+  void push(std::span<const T> values) {
+    if (!values.empty()) file_.append(values.data(), values.size_bytes());
+    size_ += static_cast<std::int64_t>(values.size());
+  }
+  void resize(std::int64_t size) {  // zero-filled
+    file_.resize(static_cast<std::size_t>(size) * sizeof(T));
+    size_ = size;
+  }
+  std::int64_t size() const { return size_; }
+  // Valid until the next push or resize.
+  std::span<T> view() {
+    if (size_ == 0) return {};
+    return {reinterpret_cast<T*>(file_.map().data()), static_cast<std::size_t>(size_)};
+  }
+
+ private:
+  SpillFile file_;
+  std::int64_t size_ = 0;
+};
+
+// Bags of ids; rows without an id are never mentioned.
+class SpillBags {
+ public:
+  void add(std::int64_t row, std::int32_t id);  // requires: rows do not decrease
+  void finish(std::int64_t rows);
+  Bags view() { return {offsets_.view(), ids_.view()}; }
+
+ private:
+  SpillColumn<std::int64_t> offsets_;
+  SpillColumn<std::int32_t> ids_;
+};
+
+// Rows of numbers of one width; rows without numbers are never mentioned.
+class SpillDense {
+ public:
+  void add(std::int64_t row, std::span<const float> values);  // requires: rows increase, the width stays
+  void finish(std::int64_t rows);
+  DenseColumn view() { return {width_, values_.view(), present_.view()}; }
+
+ private:
+  std::int32_t width_ = 0;
+  SpillColumn<float> values_;
+  SpillColumn<std::uint8_t> present_;
+};
+
+// One kind of fields, in order of appearance; names may turn up at any time.
+struct LogFields {
+  Interner names;
+  std::vector<std::unique_ptr<Interner>> values;  // one dictionary per name
+
+  // Adds one row of every given field to `bags`, which has one entry per name.
+  void add(std::span<const Field> fields, std::int64_t row, std::vector<SpillBags>& bags);
+};
+
+struct EventRecord {
+  std::int64_t time, order;
+  std::int32_t user, query, item, action;  // user -1: part of an explicit history
+};
+
+// Where a request's history is: `begin` counts the events of explicit histories; -1: it is derived.
+struct ExplicitHistory {
+  std::int64_t begin, count;
+};
+
+struct LogTables {
+  Interner users, queries, terms, items, actions;
+  LogFields user_fields, context_fields, item_fields;
+  SpillBags query_terms;
+
+  // Per request.
+  SpillColumn<std::uint8_t> id_text;
+  SpillColumn<std::int64_t> id_offsets, time, order, candidates;
+  SpillColumn<std::int32_t> user, query, target;
+  SpillColumn<ExplicitHistory> history;
+  std::vector<SpillBags> user_bags, context_bags;
+  SpillDense user_dense;
+
+  // Per candidate.
+  SpillColumn<std::int32_t> item, position;
+  std::vector<SpillBags> item_bags;
+  SpillDense dense, vector, score, value;
+  SpillColumn<std::uint8_t> click, conversion, labelled;
+
+  // Per event, in order of arrival.
+  SpillColumn<EventRecord> events;
+  std::int64_t explicit_events = 0;
+  std::vector<SpillBags> event_bags;
+
+  LogTables();
+  void add_request(const Request& request, std::int64_t order);  // requires: a checked request
+  void add_event(std::int32_t raw_user, const Event& event, std::int64_t order);
+  void finish();                                                 // no more rows: completes every column
+  std::int32_t intern_query(const Query& asked);                 // -1 for none
+
+ private:
+  void add_candidate(const Candidate& candidate, std::int32_t rank);
+  std::string buffer_, term_buffer_;
+};
+
+}  // namespace piano::data

@@ -1,0 +1,16 @@
+// Fits a feature space on the training part alone.
+#pragma once
+
+#include "data/feature_space.h"
+#include "data/raw_columns.h"
+
+namespace piano::data {
+
+// What counts: the training requests, their candidates, and the events inside their histories, each event once. Everything else could be
+// changed or removed without changing a bit of the result.
+// Strings seen less than `min_count` times get no row; rows are ordered by count, largest first, then by bytes. Without a training request
+// the space is empty: every string is out of vocabulary.
+// Events below `derived_events` belong to derived histories, which overlap; those after it to explicit ones, which do not.
+FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings, std::int64_t derived_events, int min_count);
+
+}  // namespace piano::data

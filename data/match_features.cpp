@@ -1,0 +1,167 @@
+#include "data/match_features.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <string>
+
+namespace piano::data {
+
+std::vector<std::string> match_feature_names(const Schema& schema) {
+  std::vector<std::string> names;
+  const auto add_counts = [&](const std::string& what) {
+    for (const std::string& action : schema.match_actions) names.push_back(what + "." + action);
+    names.push_back(what + ".other");
+    names.push_back(what + ".recency");
+  };
+  add_counts("item");
+  names.push_back("item.last");
+  names.push_back("item.same_query");
+  for (const std::string& field : schema.match_fields) add_counts(field);
+  return names;
+}
+
+std::size_t IntIndex::slot_of(std::int32_t key) const {
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t slot = static_cast<std::size_t>((static_cast<std::uint32_t>(key) * std::uint64_t{0x9E3779B97F4A7C15}) >> 32) & mask;
+  while (slots_[slot].value >= 0 && slots_[slot].key != key) slot = (slot + 1) & mask;
+  return slot;
+}
+
+std::int32_t IntIndex::find(std::int32_t key) const { return slots_.empty() ? -1 : slots_[slot_of(key)].value; }
+
+std::int32_t IntIndex::insert(std::int32_t key) {
+  if (static_cast<std::size_t>(size_ + 1) * 2 > slots_.size()) {
+    const std::vector<Slot> old = std::move(slots_);
+    slots_.assign(std::max<std::size_t>(16, old.size() * 2), {0, -1});
+    for (const Slot& s : old)
+      if (s.value >= 0) slots_[slot_of(s.key)] = s;
+  }
+  Slot& slot = slots_[slot_of(key)];
+  if (slot.value < 0) slot = {key, size_++};
+  return slot.value;
+}
+
+void IntIndex::clear() {
+  std::fill(slots_.begin(), slots_.end(), Slot{0, -1});
+  size_ = 0;
+}
+
+void IntIndex::reserve(std::size_t keys) {
+  const std::size_t wanted = std::bit_ceil(2 * keys + 16);
+  if (slots_.size() < wanted) slots_.assign(wanted, {0, -1}), size_ = 0;
+}
+
+MatchFeatures::MatchFeatures(const Schema& schema)
+    : actions_(schema.match_actions.size() + 1), width_(actions_ + 3 + schema.match_fields.size() * (actions_ + 1)) {}
+
+void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field) {
+  const auto n = static_cast<std::size_t>(candidates), values = n * static_cast<std::size_t>(std::max(1, values_per_field));
+  counts_.reserve(n * actions_);
+  touches_.reserve(n);
+  counted_.reserve(n);
+  index_.reserve(values);
+  first_.reserve(values);
+  links_.reserve(values);
+}
+
+void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot,
+                           std::span<const std::int32_t> field_columns, std::vector<float>& features, std::vector<float>& recency) {
+  const auto at = static_cast<std::size_t>(r);
+  const auto n = static_cast<std::size_t>(log.candidates[at + 1] - log.candidates[at]);
+  std::int64_t ordinals = 0;
+  for (std::int64_t e = log.events[2 * at]; e < log.events[2 * at + 1]; ++e) ordinals += log.event_item[static_cast<std::size_t>(e)] >= 0;
+
+  const std::size_t begin = features.size();
+  features.resize(begin + n * width_);
+  const std::span<float> rows = std::span(features).subspan(begin);  // (n, width)
+
+  start(n);
+  match_items(log, r, action_slot);
+  put(0, ordinals, true, rows);
+  for (std::size_t i = 0; i < n; ++i) recency.push_back(rows[i * width_ + actions_]);
+
+  for (std::size_t f = 0; f < field_columns.size(); ++f) {
+    start(n);
+    if (field_columns[f] >= 0) {
+      const auto column = static_cast<std::size_t>(field_columns[f]);
+      match_field(log.item_fields[column], log.event_fields[column], log, r, action_slot);
+    }
+    put(actions_ + 3 + f * (actions_ + 1), ordinals, false, rows);
+  }
+}
+
+void MatchFeatures::start(std::size_t candidates) {
+  counts_.assign(candidates * actions_, 0);
+  touches_.assign(candidates, {});
+  index_.clear();
+}
+
+void MatchFeatures::match_items(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot) {
+  const auto at = static_cast<std::size_t>(r);
+  // No item is twice in a list: the index of a candidate is its place in the list.
+  for (std::int64_t c = log.candidates[at]; c < log.candidates[at + 1]; ++c) index_.insert(log.item[static_cast<std::size_t>(c)]);
+  std::int64_t ordinal = -1;
+  for (std::int64_t event = log.events[2 * at]; event < log.events[2 * at + 1]; ++event) {
+    const auto e = static_cast<std::size_t>(event);
+    if (log.event_item[e] < 0) continue;
+    ++ordinal;
+    const std::int32_t candidate = index_.find(log.event_item[e]);
+    if (candidate < 0) continue;
+    const auto i = static_cast<std::size_t>(candidate);
+    const std::int32_t action = log.event_action[e];
+    ++counts_[i * actions_ + (action < 0 ? actions_ - 1 : static_cast<std::size_t>(action_slot[static_cast<std::size_t>(action)]))];
+    touches_[i].last = ordinal;
+    touches_[i].same_query = touches_[i].same_query || (log.query[at] >= 0 && log.event_query[e] == log.query[at]);
+  }
+}
+
+void MatchFeatures::match_field(const Bags& candidate_values, const Bags& event_values, const RawColumns& log, std::int64_t r,
+                                std::span<const std::int32_t> action_slot) {
+  const auto at = static_cast<std::size_t>(r);
+  first_.clear();
+  links_.clear();
+  const std::int64_t begin = log.candidates[at], end = log.candidates[at + 1];
+  for (std::int64_t c = begin; c < end; ++c) {
+    for (const std::int32_t value : candidate_values[c]) {
+      const auto group = static_cast<std::size_t>(index_.insert(value));
+      if (group == first_.size()) first_.push_back(-1);
+      links_.push_back({static_cast<std::int32_t>(c - begin), first_[group]});
+      first_[group] = static_cast<std::int32_t>(links_.size()) - 1;
+    }
+  }
+  counted_.assign(static_cast<std::size_t>(end - begin), -1);
+  std::int64_t ordinal = -1;
+  for (std::int64_t event = log.events[2 * at]; event < log.events[2 * at + 1]; ++event) {
+    const auto e = static_cast<std::size_t>(event);
+    if (log.event_item[e] < 0) continue;
+    ++ordinal;
+    const std::int32_t action = log.event_action[e];
+    const std::size_t slot = action < 0 ? actions_ - 1 : static_cast<std::size_t>(action_slot[static_cast<std::size_t>(action)]);
+    for (const std::int32_t value : event_values[event]) {
+      const std::int32_t group = index_.find(value);
+      if (group < 0) continue;
+      for (std::int32_t l = first_[static_cast<std::size_t>(group)]; l >= 0; l = links_[static_cast<std::size_t>(l)].next) {
+        const auto i = static_cast<std::size_t>(links_[static_cast<std::size_t>(l)].candidate);
+        if (counted_[i] == ordinal) continue;
+        counted_[i] = ordinal;
+        ++counts_[i * actions_ + slot];
+        touches_[i].last = ordinal;
+      }
+    }
+  }
+}
+
+void MatchFeatures::put(std::size_t column, std::int64_t ordinals, bool item, std::span<float> features) const {
+  for (std::size_t i = 0; i < touches_.size(); ++i) {
+    float* out = features.data() + i * width_ + column;
+    for (std::size_t a = 0; a < actions_; ++a) out[a] = static_cast<float>(std::log1p(static_cast<double>(counts_[i * actions_ + a])));
+    const std::int64_t last = touches_[i].last;
+    out[actions_] = last < 0 ? 0.0f : static_cast<float>(1.0 / static_cast<double>(ordinals - last));  // 1 + (ordinals - 1 - last)
+    if (!item) continue;
+    out[actions_ + 1] = last >= 0 && last == ordinals - 1 ? 1.0f : 0.0f;
+    out[actions_ + 2] = touches_[i].same_query ? 1.0f : 0.0f;
+  }
+}
+
+}  // namespace piano::data

@@ -1,0 +1,82 @@
+// Match features: what the user did to each candidate, and to its key fields, before. One piece of code for training, evaluation and serving,
+// over the whole history, before it is cut to the most recent events. Most items are rare or new and no embedding can know them.
+//
+// Let A = schema.match_actions and F = schema.match_fields. A candidate's row has (|A| + 1) + 3 + |F| (|A| + 2) columns:
+//   item.<a>, item.other     log1p of the number of events with this item, by action; "other": any action not in A, or none
+//   item.recency             1 / (1 + events with an item since the one that last touched this item); 0 if there was none
+//   item.last                1 if it is the item touched last
+//   item.same_query          1 if it was touched under the very query of the request
+// and for each field f of F
+//   <f>.<a>, <f>.other       log1p of the number of events whose item shares at least one value of f with this one, by action
+//   <f>.recency              as item.recency, for such events
+// Events without an item count for nothing.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/feature_space.h"
+#include "data/raw_columns.h"
+
+namespace piano::data {
+
+// Integers to small consecutive integers, in order of first appearance; open addressing. clear() keeps the memory.
+class IntIndex {
+ public:
+  std::int32_t insert(std::int32_t key);
+  std::int32_t find(std::int32_t key) const;  // -1 when absent
+  std::int32_t size() const { return size_; }
+  void clear();
+  void reserve(std::size_t keys);
+
+ private:
+  struct Slot {
+    std::int32_t key, value;                  // value -1 = empty
+  };
+  std::size_t slot_of(std::int32_t key) const;
+  std::vector<Slot> slots_;
+  std::int32_t size_ = 0;
+};
+
+class MatchFeatures {
+ public:
+  explicit MatchFeatures(const Schema& schema);
+
+  std::size_t width() const { return width_; }
+
+  // Features of all candidates of request r. `action_slot` maps raw actions to 0 .. |A|, the last meaning "other"; `field_columns` says which
+  // raw item field each of F is, -1 = none.
+  // ensures: `features` has got (n, width()) more numbers and `recency` n more, the item.recency column.
+  void append(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot, std::span<const std::int32_t> field_columns,
+              std::vector<float>& features, std::vector<float>& recency);
+
+  // Makes room for a list of this size.
+  void reserve(std::int32_t candidates, std::int32_t values_per_field);
+
+ private:
+  // What is known of one candidate: first for its item, then for each field.
+  struct Touch {
+    std::int64_t last = -1;  // ordinal of the last event, among events with an item
+    bool same_query = false;
+  };
+  void match_items(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot);
+  void match_field(const Bags& candidate_values, const Bags& event_values, const RawColumns& log, std::int64_t r,
+                   std::span<const std::int32_t> action_slot);
+  void start(std::size_t candidates);
+  void put(std::size_t column, std::int64_t ordinals, bool item, std::span<float> features) const;
+
+  std::size_t actions_, width_;            // actions_: with "other"
+  std::vector<std::int32_t> counts_;       // (n, actions_)
+  std::vector<Touch> touches_;             // (n)
+  IntIndex index_;                         // raw item or raw value -> group of candidates that have it
+  // Candidates of a group as a linked list: first_[group] -> (candidate, next) -> ... -> -1.
+  struct Link {
+    std::int32_t candidate, next;
+  };
+  std::vector<std::int32_t> first_;
+  std::vector<Link> links_;
+  std::vector<std::int64_t> counted_;      // (n) the last event that was counted for the candidate: shared values count once
+};
+
+}  // namespace piano::data
