@@ -22,6 +22,7 @@ ReadReport read_jsonl(const std::vector<std::string>& paths, const ReadOptions& 
   bool first = false;
   while (source.next(line, first)) {
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
+    source.count_row();
     const auto reject = [&](std::int64_t column, std::string_view reason) {
       source.reject({source.file(), source.line(), std::max<std::int64_t>(1, column)}, reason, line);
     };

@@ -23,7 +23,7 @@ bool RowSource::next(std::string_view& line, bool& first) {
     }
     if (reader_->next(line)) {
       first = reader_->line() == 1;
-      if (++report_.rows % 1000 == 0) show_progress();
+      if (++lines_ % 1000 == 0) show_progress();
       return true;
     }
     done_ += reader_->bytes_total();

@@ -23,6 +23,7 @@ class RowSource {
 
   // on_error = stop: throws Error{data}. skip: counts, and writes the row to the rejects file.
   void reject(const SourcePosition& where, std::string_view reason, std::string_view row);
+  void count_row() { ++report_.rows; }  // a line that is not empty and no header
   void count_request() { ++report_.requests; }
 
   // Call at the end: the rejects file appears.
@@ -35,6 +36,7 @@ class RowSource {
   const ReadOptions& options_;
   std::unique_ptr<LineReader> reader_;
   std::size_t opened_ = 0;
+  std::int64_t lines_ = 0;
   std::int64_t done_ = 0, total_ = 0;  // bytes of the files behind us; of all
   std::unique_ptr<AtomicFile> rejects_;
   ReadReport report_;

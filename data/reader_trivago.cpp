@@ -125,6 +125,7 @@ void TrivagoReader::read_row(std::string_view line) {
   const auto reject = [&](std::int64_t column, const std::string& reason) {
     source_.reject({source_.file(), source_.line(), column}, reason, line);
   };
+  source_.count_row();
   try {
     csv_.split(line);
   } catch (const Error& error) {

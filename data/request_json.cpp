@@ -109,8 +109,8 @@ struct RequestParser::Impl {
   }
   float number(std::size_t i) {
     if (node(i).type != Type::integer && node(i).type != Type::number) expected(i, "a number");
-    const double value = node(i).number;
-    if (!(std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max()))) expected(i, "a number of at most 3.4e38");
+    const double value = node(i).number;  // from half a step above the largest float on, it would become infinite
+    if (!(std::abs(value) < 0x1.ffffffp127)) expected(i, "a number of at most 3.4e38");
     return static_cast<float>(value);
   }
   bool label(std::size_t i) {
