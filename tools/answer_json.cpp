@@ -1,0 +1,55 @@
+#include "tools/answer_json.h"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+namespace piano::tools {
+namespace {
+
+void append_string(std::string_view text, std::string& out) {
+  out += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+void append_id(std::string_view id, std::string& out) {
+  out += "{\"id\":";
+  if (id.empty()) out += "null";
+  else append_string(id, out);
+}
+
+template <class Number>
+void append_number(const char* key, Number value, std::string& out) {
+  char text[48];
+  out += key;
+  out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
+}
+
+}  // namespace
+
+void append_answer(std::string_view request_id, std::string_view model, const Response& response, std::string& out) {
+  append_id(request_id, out);
+  out += ",\"model\":";
+  append_string(model, out);
+  append_number(",\"list\":{\"ctr\":", response.list_ctr, out);
+  append_number(",\"cvr\":", response.list_cvr, out);
+  out += "},\"ranking\":[";
+  for (const Ranked& r : response.ranking) {
+    out += r.rank == 1 ? "{\"id\":" : ",{\"id\":";
+    append_string(r.id, out);
+    append_number(",\"rank\":", r.rank, out);
+    append_number(",\"from\":", r.from, out);
+    append_number(",\"score\":", r.score, out);
+    append_number(",\"ctr\":", r.ctr, out);
+    append_number(",\"cvr\":", r.cvr, out);
+    out += '}';
+  }
+  out += "]}\n";
+}
+
+void append_error(std::string_view request_id, std::string_view message, std::string& out) {
+  append_id(request_id, out);
+  out += ",\"error\":{\"code\":\"invalid_request\",\"message\":";
+  append_string(message, out);
+  out += "}}\n";
+}
+
+}  // namespace piano::tools

@@ -1,0 +1,18 @@
+// The answer to one request, as one JSON line (docs/requests.md). Numbers are the shortest text that reads back as the same number.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "piano/piano.h"
+
+namespace piano::tools {
+
+// {"id": .., "model": .., "list": {"ctr": .., "cvr": ..}, "ranking": [{"id": .., "rank": .., "from": .., "score": .., "ctr": .., "cvr": ..}]}
+// appended to `out` with a line break. A request without an id gets null.
+void append_answer(std::string_view request_id, std::string_view model, const Response& response, std::string& out);
+
+// {"id": .., "error": {"code": "invalid_request", "message": ..}}
+void append_error(std::string_view request_id, std::string_view message, std::string& out);
+
+}  // namespace piano::tools

@@ -1,0 +1,111 @@
+// piano evaluate: a model beside heuristics on the same lists.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "data/dataset.h"
+#include "engine/base/log.h"
+#include "piano/evaluation_set.h"
+#include "piano/model_file.h"
+#include "piano/predictor.h"
+#include "piano/trec.h"
+#include "tools/command_line.h"
+#include "tools/oracle.h"
+#include "tools/output.h"
+
+namespace piano::tools {
+namespace {
+
+const std::vector<std::string> kParts{"train", "valid", "test", "all"};
+
+std::vector<std::int64_t> requests_of(const data::Dataset& dataset, std::size_t part) {
+  std::vector<std::int64_t> requests;
+  for (std::int64_t r = 0; r < dataset.size(); ++r) {
+    if (part == 3 || static_cast<std::size_t>(dataset.split(r)) == part) requests.push_back(r);
+  }
+  if (requests.empty()) throw Error(ErrorCode::data, dataset.path() + ": no request in the part '" + kParts[part] + "'; try --split all");
+  return requests;
+}
+
+Predictions predictions_of(const Config& config, const PredictedLogits& logits) {
+  Predictions p;
+  p.name = "PIANO";
+  for (std::size_t i = 0; i < logits.click.size(); ++i) {
+    p.score.push_back(ranking_score(config, logits.click[i], logits.conversion[i], logits.value[i]));
+    p.pctr.push_back(sigmoid(logits.click[i]));
+    p.pcvr.push_back(sigmoid(logits.conversion[i]));
+  }
+  if (config.list.label == ListLabel::count) return p;  // counts, no probabilities
+  for (std::size_t l = 0; l < logits.list_click.size(); ++l) {
+    p.list_ctr.push_back(sigmoid(logits.list_click[l]));
+    p.list_cvr.push_back(sigmoid(logits.list_conversion[l]));
+  }
+  return p;
+}
+
+// Headline rows of the table of all lists, and nothing else.
+void make_brief(Report& report) {
+  std::vector<std::string> headlines{"gap closed", "pctr AUC", "pcvr AUC", "P_ctr AUC", "P_cvr AUC"};
+  for (const RankingMetric& m : ranking_metrics()) {
+    if (m.headline) headlines.push_back(m.name);
+  }
+  report.tables.resize(1);
+  std::erase_if(report.tables[0].rows, [&](const Row& row) {
+    const bool empty = std::all_of(row.cells.begin(), row.cells.end(), [](const Cell& c) { return !c.reason.empty(); });
+    return empty || std::find(headlines.begin(), headlines.end(), row.name) == headlines.end();
+  });
+}
+
+}  // namespace
+
+void evaluate(const Arguments& arguments) {
+  const BootstrapOptions bootstrap;
+  CommandLine line("evaluate", "--data FILE --model FILE [flags]",
+                   "measures a model beside the initial order, popularity and last-interacted-first (docs/metrics.md)");
+  line.value("data", "FILE", "", "packed data set; it need not be the one the model was trained on")
+      .value("model", "FILE", "", "model, from piano train")
+      .value("split", "PART", "test", "train | valid | test | all")
+      .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed")
+      .value("run", "FILE", "", "write the model's order as a TREC run")
+      .value("qrels", "FILE", "", "write the labels as TREC qrels: the target where there are targets, else click + conversion")
+      .value("ties", "HOW", "hash", "exact ties: hash (the one order shown) | average (over all orders)")
+      .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; 0: no intervals")
+      .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
+      .flag("brief", "headline metrics on all lists alone")
+      .flag("json", "the report as JSON")
+      .example("piano evaluate --data data.safetensors --model model.safetensors --split test --json --run test.run");
+  if (!line.parse(arguments)) return;
+  line.no_files();
+
+  EvaluationOptions options;
+  options.ties = line.choice("ties", {"hash", "average"}) == 1 ? TieBreak::average : TieBreak::hash;
+  options.bootstrap.replicates = static_cast<std::int32_t>(line.integer("replicates", 0, 1000000));
+  const std::size_t part = line.choice("split", kParts);
+  const auto model = Model::load(line.required("model"));
+  const Model::Impl& m = model->impl();
+  const data::Dataset dataset(line.required("data"));
+  const std::vector<std::int64_t> requests = requests_of(dataset, part);
+  options.list_label = m.config.list.label;
+
+  data::BatchBuilder builder(m.features, m.limits());
+  builder.attach(dataset);
+  EvaluationSet set = evaluation_set(dataset, requests, m.features, builder);
+  if (line.given("oracle")) set.lists.true_conversion = true_conversion(line.text("oracle"), set.lists);
+  ThreadPool pool(threads_of(line));
+  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
+  std::vector<Predictions> systems = std::move(set.heuristics);
+  systems.push_back(predictions_of(m.config, predictor.predict(dataset, requests)));
+
+  const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
+  const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;
+  if (line.given("run")) write_trec_run(line.text("run"), set.lists, systems.back(), grades, options);
+  if (line.given("qrels")) write_trec_qrels(line.text("qrels"), set.lists, grades);
+
+  Report report = piano::evaluate(set.lists, systems, options);
+  if (line.given("brief")) make_brief(report);
+  if (!line.given("json")) return print(to_text(report));
+  nlohmann::ordered_json object{{"model", model->name()}, {"data", dataset.path()}, {"split", kParts[part]}, {"requests", requests.size()}};
+  object.update(nlohmann::ordered_json::parse(to_json(report)));
+  print(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace piano::tools

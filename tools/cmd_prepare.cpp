@@ -1,0 +1,85 @@
+// piano prepare: a log in, a packed data set out.
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "data/dataset.h"
+#include "data/dataset_writer.h"
+#include "data/readers.h"
+#include "engine/base/log.h"
+#include "tools/command_line.h"
+#include "tools/output.h"
+
+namespace piano::tools {
+namespace {
+
+data::WriterOptions writer_options(const CommandLine& line) {
+  data::WriterOptions options;
+  options.split = std::array{data::SplitKind::time, data::SplitKind::user, data::SplitKind::none}[line.choice("split", {"time", "user", "none"})];
+  options.folds = static_cast<int>(line.integer("folds", 2, 1000));
+  options.fold = static_cast<int>(line.integer("fold", 1, options.folds));
+  options.min_count = static_cast<int>(line.integer("min-count", 1, INT32_MAX));
+  options.format = line.text("format");
+  return options;
+}
+
+std::string report(const std::string& out, const data::ReadReport& read, bool json) {
+  const data::Dataset dataset(out);
+  const auto part = [&](data::Split split) { return static_cast<std::int64_t>(dataset.requests(split).size()); };
+  const std::int64_t train = part(data::Split::train), valid = part(data::Split::valid), test = part(data::Split::test);
+  if (json) {
+    nlohmann::ordered_json object{{"out", out}, {"rows", read.rows}, {"requests", read.requests}, {"rejected", read.rejected},
+                                  {"train", train}, {"valid", valid}, {"test", test}};
+    if (read.rejected > 0) object["first_rejection"] = read.first_rejection;
+    return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  }
+  std::string text = out + ": " + count_text(read.requests) + " requests (train " + count_text(train) + ", valid " + count_text(valid) +
+                     ", test " + count_text(test) + ") from " + count_text(read.rows) + " rows, " + count_text(read.rejected) + " rejected\n";
+  if (read.rejected > 0) text += "first rejection: " + read.first_rejection + "\n";
+  return text;
+}
+
+}  // namespace
+
+void prepare(const Arguments& arguments) {
+  const data::WriterOptions defaults;
+  CommandLine line("prepare", "--out FILE [flags] LOG...", "turns a log into a packed data set; logs may be .gz, - is stdin");
+  line.value("format", "NAME", "jsonl", "jsonl (docs/requests.md) | trivago (ACM RecSys Challenge 2019, the original CSV)")
+      .value("out", "FILE", "", "the packed data set")
+      .value("split", "KIND", "time", "time: the last requests are valid and test; user: whole users; none: everything is test")
+      .value("folds", "N", std::to_string(defaults.folds), "with --split user: parts into which users fall")
+      .value("fold", "N", std::to_string(defaults.fold), "with --split user: the part that is test")
+      .value("on-error", "WHAT", "stop", "stop at a bad row | skip it")
+      .value("rejects", "FILE", "", "where skipped rows go, with the reason (default: OUT.rejects)")
+      .value("min-count", "N", std::to_string(defaults.min_count), "strings seen less often in the training part get no embedding of their own")
+      .flag("json", "the report as JSON")
+      .example("piano prepare --format jsonl --out data.safetensors sim.jsonl")
+      .example("piano prepare --format trivago --split user --folds 5 --fold 1 --out trivago.safetensors sessions.csv.gz");
+  if (!line.parse(arguments)) return;
+
+  const bool trivago = line.choice("format", {"jsonl", "trivago"}) == 1;
+  const std::string out = line.required("out");
+  if (line.files().empty()) throw Error(ErrorCode::usage, "expected a log to read, or - for stdin; see piano help prepare");
+  data::ReadOptions read_options;
+  read_options.on_error = line.choice("on-error", {"stop", "skip"}) == 1 ? data::OnError::skip : data::OnError::stop;
+  if (read_options.on_error == data::OnError::skip) read_options.rejects = line.given("rejects") ? line.text("rejects") : out + ".rejects";
+
+  ProgressLine progress;
+  const auto started = std::chrono::steady_clock::now();
+  read_options.progress = [&](std::int64_t done, std::int64_t total, std::int64_t requests) {
+    const std::string count = count_text(requests) + " requests";
+    if (total <= 0) return progress.show("read " + count);
+    const double fraction = static_cast<double>(done) / static_cast<double>(total);
+    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    progress.show("read " + bar(fraction) + " " + count + ", " + duration_text(elapsed / fraction - elapsed) + " left");
+  };
+  data::DatasetWriter writer(out, writer_options(line));
+  const data::ReadReport read = (trivago ? data::read_trivago : data::read_jsonl)(line.files(), read_options, writer);
+  writer.commit([&](std::int64_t done, std::int64_t total) {
+    progress.show("pack " + bar(static_cast<double>(done) / static_cast<double>(total)));
+  });
+  progress.clear();
+  if (read.rejected > 0) log_warning(count_text(read.rejected) + " rows were skipped; see " + read_options.rejects);
+  print(report(out, read, line.given("json")));
+}
+
+}  // namespace piano::tools

@@ -1,0 +1,112 @@
+// piano train: configuration from defaults < TOML < --set, progress, Ctrl-C.
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/error.h"
+#include "engine/base/log.h"
+#include "piano/train.h"
+#include "tools/command_line.h"
+#include "tools/output.h"
+
+namespace piano::tools {
+namespace {
+
+std::atomic<bool> stop_asked{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "set in a signal handler");
+
+// The first Ctrl-C asks; the second finds the default action again and ends the process.
+class StopOnSignal {
+ public:
+  StopOnSignal() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { stop_asked = true; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    sigaction(SIGINT, &action, &interrupt_);
+    sigaction(SIGTERM, &action, &terminate_);
+  }
+  ~StopOnSignal() {
+    sigaction(SIGINT, &interrupt_, nullptr);
+    sigaction(SIGTERM, &terminate_, nullptr);
+  }
+  StopOnSignal(const StopOnSignal&) = delete;
+  StopOnSignal& operator=(const StopOnSignal&) = delete;
+
+ private:
+  struct sigaction interrupt_ {}, terminate_ {};
+};
+
+Config configuration(const CommandLine& line) {
+  Config config;
+  if (line.given("config")) read_toml(line.text("config"), config);
+  for (const std::string& assignment : line.all("set")) set_option(config, assignment);
+  if (line.given("seed")) set_option(config, "train.seed", line.text("seed"));
+  check(config);
+  return config;
+}
+
+void show(ProgressLine& line, const TrainProgress& p) {
+  line.show("epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " " +
+            bar(static_cast<double>(p.lists) / static_cast<double>(p.lists_total)) + " step " + count_text(p.step) + ", loss " +
+            number_text(p.loss, 4) + ", " + count_text(static_cast<std::int64_t>(p.lists_per_second)) + " lists/s, at most " +
+            duration_text(p.seconds_left) + " left");
+  if (p.lists == p.lists_total) line.clear();
+}
+
+std::string report(const std::string& out, const TrainSummary& s, bool json) {
+  if (json) {
+    return nlohmann::ordered_json{{"out", out}, {"steps", s.steps}, {"epochs", s.epochs}, {"best_epoch", s.best_epoch}, {"best", s.best},
+                                  {"stopped_by", s.stopped_by}}.dump() + "\n";
+  }
+  std::string text = out + ": " + count_text(s.steps) + " steps, " + count_text(s.epochs) + " epochs, stopped by " + s.stopped_by;
+  if (s.best_epoch > 0) text += "; holds epoch " + count_text(s.best_epoch) + ", the best one (" + number_text(s.best, 4) + ")";
+  return text + "\n";
+}
+
+}  // namespace
+
+void train(const Arguments& arguments) {
+  CommandLine line("train", "--data FILE --out FILE [flags]", "learns a model from a packed data set");
+  line.value("data", "FILE", "", "packed data set, from piano prepare")
+      .value("out", "FILE", "", "the model; OUT.state and OUT.log.jsonl lie beside it")
+      .value("config", "FILE", "", "options as TOML")
+      .repeatable("set", "KEY=VALUE", "one option; wins over --config")
+      .value("seed", "N", "", "the same as --set train.seed=N")
+      .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
+      .flag("resume", "go on from OUT.state, where a training was stopped")
+      .flag("list-options", "print all options with their defaults as Markdown, and exit")
+      .flag("json", "the summary as JSON")
+      .example("piano train --data data.safetensors --out model.safetensors --seed 1 --set qdir.mode=mean");
+  if (!line.parse(arguments)) return;
+  line.no_files();
+  if (line.given("list-options")) return print(options_markdown());
+
+  const Config config = configuration(line);
+  TrainOptions options;
+  options.out = line.required("out");
+  options.resume = line.given("resume");
+  if (options.resume && !std::filesystem::exists(options.out + ".state")) {
+    throw Error(ErrorCode::usage, options.out + ".state: no such file, there is nothing to resume; train without --resume");
+  }
+  const data::Dataset dataset(line.required("data"));
+  ThreadPool pool(threads_of(line));
+  ProgressLine progress;
+  options.progress = [&](const TrainProgress& p) { show(progress, p); };
+  options.stop = &stop_asked;
+
+  stop_asked = false;
+  TrainSummary summary;
+  {
+    const StopOnSignal guard;
+    summary = piano::train(config, dataset, pool, options);
+  }
+  progress.clear();
+  print(report(options.out, summary, line.given("json")));
+  if (summary.stopped_by == "interrupted") {
+    throw Error(ErrorCode::interrupted, "interrupted at step " + std::to_string(summary.steps) + ", saved in " + options.out +
+                                            ".state; the same command with --resume goes on from there");
+  }
+}
+
+}  // namespace piano::tools

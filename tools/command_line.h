@@ -1,0 +1,52 @@
+// The flags of one verb: declared, parsed, and shown by --help with their defaults. cxxopts stays inside command_line.cpp.
+//
+//   CommandLine line("train", "--data FILE --out FILE [flags]", "learns a model from a packed data set");
+//   line.value("threads", "N", "", "workers (default: all cores)").flag("resume", "go on where a stopped training was");
+//   if (!line.parse(arguments)) return;  // --help
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/verbs.h"
+
+namespace piano::tools {
+
+class CommandLine {
+ public:
+  CommandLine(std::string verb, std::string synopsis, std::string summary);
+  ~CommandLine();
+
+  // Help is one line. A default of "" is none, and is not shown.
+  CommandLine& flag(const std::string& name, const std::string& help);
+  CommandLine& value(const std::string& name, const std::string& placeholder, const std::string& default_value, const std::string& help);
+  CommandLine& repeatable(const std::string& name, const std::string& placeholder, const std::string& help);
+  CommandLine& example(const std::string& command);
+
+  // False when --help was asked for and printed. Throws ErrorCode::usage; an unknown flag names the nearest one. A flag given twice counts
+  // as given last. requires: called once, before what follows.
+  bool parse(const Arguments& arguments);
+
+  bool given(const std::string& name) const;
+  std::string text(const std::string& name) const;      // "" when absent and without a default
+  std::string required(const std::string& name) const;  // throws ErrorCode::usage when absent
+  std::int64_t integer(const std::string& name, std::int64_t low, std::int64_t high) const;
+  double number(const std::string& name) const;
+  std::size_t choice(const std::string& name, const std::vector<std::string>& choices) const;  // an index
+  std::vector<std::string> all(const std::string& name) const;  // of a repeatable flag, in order
+  const std::vector<std::string>& files() const;         // what is no flag, "-" included
+  void no_files() const;                                 // throws ErrorCode::usage when there are any
+
+ private:
+  struct Impl;
+  std::string help() const;
+  [[noreturn]] void refuse(const std::string& message) const;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The value of --threads, or all cores.
+int threads_of(const CommandLine& line);
+
+}  // namespace piano::tools

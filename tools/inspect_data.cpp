@@ -1,0 +1,140 @@
+// A packed data set in numbers: sizes, lists, labels, histories, and how much of it the training part has never seen.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+
+#include "data/dataset.h"
+#include "tools/inspect.h"
+#include "tools/output.h"
+
+namespace piano::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double share(double part, double whole) { return whole > 0 ? part / whole : 0.0; }
+
+Json spread(std::vector<std::int64_t> values) {
+  if (values.empty()) return Json::object();
+  std::sort(values.begin(), values.end());
+  double sum = 0;
+  for (const std::int64_t v : values) sum += static_cast<double>(v);
+  const auto at = [&](double q) { return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1))]; };
+  return {{"least", values.front()}, {"median", at(0.5)}, {"mean", sum / static_cast<double>(values.size())}, {"nine_in_ten_up_to", at(0.9)},
+          {"most", values.back()}};
+}
+
+struct Labels {
+  double labelled = 0, clicks = 0, conversions = 0, lists = 0, clicked_lists = 0, converted_lists = 0;
+};
+
+Labels count_labels(const data::Dataset& d) {
+  Labels n;
+  const auto click = d.clicks(), conversion = d.conversions(), labelled = d.labelled();
+  for (std::int64_t r = 0; r < d.size(); ++r) {
+    double items = 0, y = 0, z = 0;
+    for (auto c = static_cast<std::size_t>(d.candidate_begin(r)); c < static_cast<std::size_t>(d.candidate_end(r)); ++c) {
+      if (labelled[c] == 0) continue;
+      items += 1, y += click[c], z += conversion[c];
+    }
+    if (items == 0) continue;
+    n.labelled += items, n.clicks += y, n.conversions += z;
+    n.lists += 1, n.clicked_lists += y > 0 ? 1 : 0, n.converted_lists += z > 0 ? 1 : 0;
+  }
+  return n;
+}
+
+// Of the test part: what has no embedding of its own, because training has not seen it (often enough).
+struct Cold {
+  double requests = 0, users = 0, unseen_users = 0, queries = 0, unseen_queries = 0, candidates = 0, unseen_candidates = 0;
+};
+
+Cold count_cold(const data::Dataset& d) {
+  const data::FeatureSpace& f = d.features();
+  Cold n;
+  for (const std::int64_t r : d.requests(data::Split::test)) {
+    n.requests += 1;
+    if (!d.user(r).empty()) n.users += 1, n.unseen_users += f.user.find(d.user(r)) == data::kOutOfVocabulary ? 1 : 0;
+    if (!d.query(r).empty()) n.queries += 1, n.unseen_queries += f.query.find(d.query(r)) == data::kOutOfVocabulary ? 1 : 0;
+    for (std::int64_t c = d.candidate_begin(r); c < d.candidate_end(r); ++c) {
+      n.candidates += 1, n.unseen_candidates += f.item.find(d.item(c)) == data::kOutOfVocabulary ? 1 : 0;
+    }
+  }
+  return n;
+}
+
+std::string percent(double fraction) { return number_text(100 * fraction, 1) + " %"; }
+
+void warn_labels(const Labels& n, std::vector<std::string>& warnings) {
+  if (n.labelled == 0) return warnings.push_back("nothing is labelled: fit to be re-ranked, not to train or evaluate");
+  if (n.clicks == 0) warnings.push_back("constant label: no candidate was clicked");
+  if (n.clicks == n.labelled) warnings.push_back("constant label: every candidate was clicked");
+  if (n.clicks > 0 && n.conversions == 0) warnings.push_back("constant label: no candidate was converted, conversion terms are switched off");
+  if (n.clicks > 0 && n.conversions == n.clicks) warnings.push_back("every click converts: conversion says nothing that click does not");
+  if (n.clicked_lists == n.lists && n.clicks < n.labelled) {
+    warnings.push_back("constant label: every list has a click, so P_ctr has nothing to learn with list.label = any");
+  }
+  if (n.conversions > 0 && n.converted_lists == n.lists) {
+    warnings.push_back("constant label: every list has a conversion, so P_cvr has nothing to learn with list.label = any");
+  }
+}
+
+}  // namespace
+
+void inspect_data(const std::string& path, Json& out, std::vector<std::string>& warnings) {
+  const data::Dataset d(path);
+  const data::FeatureSpace& f = d.features();
+  std::set<std::string_view> users;
+  std::vector<std::int64_t> lengths, histories;
+  std::int64_t parts[3] = {}, with_history = 0, targets = 0, first = INT64_MAX, last = INT64_MIN;
+  for (std::int64_t r = 0; r < d.size(); ++r) {
+    ++parts[static_cast<int>(d.split(r))];
+    if (!d.user(r).empty()) users.insert(d.user(r));
+    lengths.push_back(d.candidate_end(r) - d.candidate_begin(r));
+    histories.push_back(d.history_size(r));
+    with_history += histories.back() > 0 ? 1 : 0;
+    targets += d.target(r) >= 0 ? 1 : 0;
+    if (d.time(r) != INT64_MIN) first = std::min(first, d.time(r)), last = std::max(last, d.time(r));
+  }
+  const auto total = static_cast<double>(d.size());
+  const Labels n = count_labels(d);
+  const Cold cold = count_cold(d);
+
+  out["size"] = {{"requests", d.size()}, {"users", users.size()}, {"items", d.raw_items()}, {"candidates", d.clicks().size()},
+                 {"requests_with_target", targets}};
+  if (first <= last) out["size"]["from_time"] = first, out["size"]["to_time"] = last;
+  out["split"] = {{"kind", d.metadata("split")}, {"train", parts[0]}, {"valid", parts[1]}, {"test", parts[2]}};
+  for (const char* key : {"folds", "fold", "valid_from", "test_from"}) {
+    if (!d.metadata(key).empty()) out["split"][key] = d.metadata(key);
+  }
+  out["list_length"] = spread(lengths);
+  out["history_length"] = spread(histories);
+  out["history_length"]["share_with_history"] = share(static_cast<double>(with_history), total);
+  out["rates"] = {{"labelled_candidates", share(n.labelled, static_cast<double>(d.clicks().size()))},
+                  {"click", share(n.clicks, n.labelled)},
+                  {"conversion_given_click", share(n.conversions, n.clicks)},
+                  {"lists_with_a_click", share(n.clicked_lists, n.lists)},
+                  {"lists_with_a_conversion", share(n.converted_lists, n.lists)}};
+  if (cold.requests > 0) {
+    out["unseen_in_test"] = {{"users", share(cold.unseen_users, cold.users)}, {"queries", share(cold.unseen_queries, cold.queries)},
+                             {"candidates", share(cold.unseen_candidates, cold.candidates)}};
+  }
+  out["vocabularies"] = {{"user", f.user.rows()}, {"query", f.query.rows()}, {"term", f.term.rows()}, {"item", f.item.rows()},
+                         {"action", f.action.rows()}, {"min_count", d.metadata("min_count")}};
+
+  warn_labels(n, warnings);
+  if (with_history == 0) warnings.push_back("no history: no request has a past, QDIR has nothing to attend to");
+  if (users.empty()) warnings.push_back("no users: intervals treat every request as a user of its own");
+  if (parts[0] == 0) warnings.push_back("no training part: fit for piano evaluate, not for piano train");
+  if (parts[0] > 0 && cold.requests > 0) {
+    const auto warn = [&](const char* what, double unseen, double of) {
+      if (unseen > 0.5 * of) warnings.push_back("cold: " + percent(unseen / of) + " of the test part's " + what + " are unseen in training");
+    };
+    if (d.metadata("split") != "user") warn("users", cold.unseen_users, cold.users);
+    warn("queries", cold.unseen_queries, cold.queries);
+    warn("candidates", cold.unseen_candidates, cold.candidates);
+  }
+}
+
+}  // namespace piano::tools

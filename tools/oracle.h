@@ -1,0 +1,15 @@
+// A simulator's true probabilities (format "piano-oracle", docs/simulator.md), joined to lists by request id.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "piano/evaluation.h"
+
+namespace piano::tools {
+
+// P(click and convert) of each row of `lists`, examined and without neighbours. Throws ErrorCode::data for a request that the oracle does not
+// know, or whose list has another length there; ErrorCode::model when the file is no oracle.
+std::vector<double> true_conversion(const std::string& path, const LabelledLists& lists);
+
+}  // namespace piano::tools

@@ -1,0 +1,88 @@
+// The piano binary: finds the verb, runs it, and is the one place where an error becomes a line and an exit code.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "engine/base/error.h"
+#include "piano/config.h"
+#include "tools/output.h"
+#include "tools/verbs.h"
+
+namespace piano::tools {
+
+std::span<const Verb> verbs() {
+  static constexpr Verb list[] = {
+      {"simulate", "writes a synthetic log of music search with known truth", simulate},
+      {"prepare", "turns a log into a packed data set", prepare},
+      {"train", "learns a model from a packed data set", train},
+      {"evaluate", "measures a model beside simple heuristics", evaluate},
+      {"rerank", "re-ranks requests: JSON lines in, JSON lines out", rerank},
+      {"inspect", "says what is in a model, data or training file", inspect},
+      {"version", "version, compiler and kernels", version},
+  };
+  return list;
+}
+
+namespace {
+
+std::string overview() {
+  std::string out = "piano re-ranks the results of a personalised search.\n\n";
+  std::vector<std::vector<std::string>> rows;
+  for (const Verb& v : verbs()) rows.push_back({std::string("piano ") + v.name, v.summary});
+  out += aligned(rows, "ll", "  ");
+  return out + "\n`piano help VERB` shows flags, defaults and an example. New here? `piano demo`.\n";
+}
+
+const Verb& find_verb(const std::string& name) {
+  std::vector<std::string> names{"help"};
+  for (const Verb& v : verbs()) {
+    if (name == v.name) return v;
+    names.push_back(v.name);
+  }
+  const std::string near = nearest(name, names);
+  throw Error(ErrorCode::usage, "unknown verb '" + name + "'" + (near.empty() ? "" : ": did you mean '" + near + "'?") + "; see piano help");
+}
+
+void dispatch(const Arguments& arguments) {
+  const std::string first = arguments.empty() ? "" : arguments[0];
+  if (first.empty()) throw Error(ErrorCode::usage, "expected a verb, such as demo, train or rerank; see piano help");
+  if (first == "--version") return version({});
+  if (first == "help" || first == "--help" || first == "-h") {
+    if (arguments.size() > 1) return find_verb(arguments[1]).run({"--help"});
+    return print(overview());
+  }
+  find_verb(first).run({arguments.begin() + 1, arguments.end()});
+}
+
+int report(int code, const char* message) {
+  std::fprintf(stderr, "piano: %s\n", message);
+  return code;
+}
+
+int run(const Arguments& arguments) {
+  try {
+    dispatch(arguments);
+    flush_results();
+    return 0;
+  } catch (const Error& e) {
+    std::fflush(stdout);
+    return report(static_cast<int>(e.code()), e.what());
+  } catch (const ReaderGone&) {
+    return static_cast<int>(ErrorCode::io);
+  } catch (const std::bad_alloc&) {
+    return report(static_cast<int>(ErrorCode::internal), "out of memory; try fewer --threads, a smaller model or less data");
+  } catch (const std::exception& e) {
+    return report(static_cast<int>(ErrorCode::internal), (std::string("internal error: ") + e.what()).c_str());
+  }
+}
+
+}  // namespace
+}  // namespace piano::tools
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write, so that temporary files are cleaned up
+  return piano::tools::run({argv + 1, argv + argc});
+}
