@@ -12,6 +12,7 @@
 
 #include "engine/cpu/adamw.inl"
 #include "engine/cpu/attention.inl"
+#include "engine/cpu/dropout.inl"
 #include "engine/cpu/elementwise.inl"
 #include "engine/cpu/layer_norm.inl"
 #include "engine/cpu/linear.inl"

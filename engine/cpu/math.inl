@@ -26,8 +26,7 @@ inline F exp(F x) {
   bits = (bits << 23) + (127 << 23);  // 2^n: the integer lies in the low bits of `shifted`
   F power;
   std::memcpy(&power, &bits, sizeof power);
-  const F result = x < -87.0f ? F{} : p * power;
-  return x == x ? result : x;
+  return x < -87.0f ? F{} : p * power;
 }
 
 inline F abs(F x) { return max(x, -x); }
