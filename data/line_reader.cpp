@@ -67,7 +67,8 @@ bool LineReader::next(std::string_view& line) {
     const void* found = held > searched ? std::memchr(start + searched, '\n', held - searched) : nullptr;
     const std::size_t length = found ? static_cast<std::size_t>(static_cast<const char*>(found) - start) : held;
     if (length > max_line_) {
-      throw Error(ErrorCode::data, name_ + ":" + std::to_string(line_ + 1) + ": the line is longer than " + std::to_string(max_line_) + " bytes");
+      throw Error(ErrorCode::data,
+                  name_ + ":" + std::to_string(line_ + 1) + ": the line is longer than " + std::to_string(max_line_) + " bytes");
     }
     if (!found) {
       searched = held;

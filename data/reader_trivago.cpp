@@ -14,7 +14,9 @@
 namespace piano::data {
 namespace {
 
-enum Column : std::size_t { user, session, timestamp, step, action, reference, platform, city, device, filters, impressions, prices, kColumns };
+enum Column : std::size_t {
+  user, session, timestamp, step, action, reference, platform, city, device, filters, impressions, prices, kColumns
+};
 constexpr std::array<std::string_view, kColumns> kNames = {"user_id",  "session_id", "timestamp", "step",   "action_type",     "reference",
                                                            "platform", "city",       "device",    "current_filters", "impressions", "prices"};
 constexpr std::string_view kClickOut = "clickout item";

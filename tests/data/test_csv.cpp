@@ -40,6 +40,7 @@ TEST_CASE("bad rows tell their column") {
 
 TEST_CASE("UTF-8 by the book") {
   CHECK(find_broken_utf8("plain, \xc3\xa9, \xe2\x82\xac, \xf0\x9f\x8e\xb5, \xf4\x8f\xbf\xbf") == std::string_view::npos);
-  for (const char* broken : {"ab\x80", "ab\xc1\xbf", "ab\xe0\x80\x80", "ab\xed\xa0\x80", "ab\xf0\x80\x80\x80", "ab\xf4\x90\x80\x80", "ab\xf8", "ab\xe2\x82"})
+  for (const char* broken : {"ab\x80", "ab\xc1\xbf", "ab\xe0\x80\x80", "ab\xed\xa0\x80",
+                             "ab\xf0\x80\x80\x80", "ab\xf4\x90\x80\x80", "ab\xf8", "ab\xe2\x82"})
     CHECK(find_broken_utf8(broken) == 2);
 }

@@ -69,7 +69,8 @@ TEST_CASE("lines are valid, labelled synthetic, in time order, by the first rank
     time = *request.time;
     const std::string id = "synthetic-1-" + std::to_string(r);
     const auto begin = static_cast<std::size_t>(oracle.id_offsets[r]), end = static_cast<std::size_t>(oracle.id_offsets[r + 1]);
-    in_step = in_step && request.id == id && std::string(oracle.ids.begin() + static_cast<long>(begin), oracle.ids.begin() + static_cast<long>(end)) == id;
+    in_step = in_step && request.id == id && std::equal(id.begin(), id.end(), oracle.ids.begin() + static_cast<long>(begin),
+                                                        oracle.ids.begin() + static_cast<long>(end));
     in_step = in_step && static_cast<std::int64_t>(request.candidates.size()) == oracle.offsets[r + 1] - oracle.offsets[r];
     for (std::size_t i = 0; i < request.candidates.size(); ++i) {
       const Candidate& c = request.candidates[i];
