@@ -60,7 +60,7 @@ void layer_norm_backward(const Context&, Node& node) {
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* x = value_of(node.inputs[0]) + r * d;
     const float* dy = static_cast<const float*>(node.output->grad) + r * d;
-    const auto [mean, reciprocal] = saved[r];
+    const float mean = saved[r].mean, reciprocal = saved[r].reciprocal_deviation;
     F total_g{}, total_gu{};
     for_vectors(d, [&](std::int64_t i, std::int64_t n) {
       const F dy_i = get(dy + i, n);

@@ -60,13 +60,14 @@ TEST_CASE("a row of a matrix product has the same bits alone and among others") 
   const std::pair<std::int64_t, std::int64_t> shapes[] = {{64, 1}, {64, 64}, {64, 256}, {256, 64}, {420, 64}, {5, 3},
                                                           {1, 7},  {1, 1},   {3, 2},    {17, 31},  {512, 512}};
   for (const Device* device : cpu_levels()) {
-    for (const auto& [in, out] : shapes) {
+    for (const auto& shape : shapes) {
+      const std::int64_t in = shape.first, out = shape.second;
       const Floats x = normals(most * in, "x"), w = normals(out * in, "w"), b = normals(out, "b");
       for (const Activation activation : {Activation::none, Activation::gelu}) {
-        const auto rows = [&, in_cols = in, out_cols = out](std::int64_t begin, std::int64_t end) {
+        const auto rows = [&](std::int64_t begin, std::int64_t end) {
           return run(*device, [&](const Context& c) {
-            return linear(c, c.constant(slice(x, begin * in_cols, end * in_cols), {end - begin, in_cols}), c.constant(w, {out_cols, in_cols}),
-                          c.constant(b, {out_cols}), activation);
+            return linear(c, c.constant(slice(x, begin * in, end * in), {end - begin, in}), c.constant(w, {out, in}),
+                          c.constant(b, {out}), activation);
           });
         };
         const Floats all = rows(0, most);
@@ -118,13 +119,14 @@ TEST_CASE("AdamW moves an element by the same bits wherever it lies") {
 
 TEST_CASE("a query has the same bits alone, beside other queries and beside other lists") {
   for (const Device* device : cpu_levels()) {
-    for (const auto& [d, heads] : {std::pair{64, 4}, {64, 2}, {6, 2}, {9, 1}}) {
+    for (const auto& shape : {std::pair{64, 4}, {64, 2}, {6, 2}, {9, 1}}) {
+      const int width = shape.first, heads = shape.second;
       for (const bool null_slot : {false, true}) {
         const std::int32_t query_count = 11;
         const std::vector<std::int32_t> q_offsets{0, 2, 2, 9, query_count}, k_offsets{0, 5, 8, 41, 41};
-        const Floats q = normals(query_count * d, "q"), k = normals(41 * d, "k"), v = normals(41 * d, "v"), null_k = normals(d, "nk"),
-                     null_v = normals(d, "nv");
-        const auto attend = [&, width = d, head_count = heads](const std::vector<std::int32_t>& queries, const std::vector<std::int32_t>& keys,
+        const Floats q = normals(query_count * width, "q"), k = normals(41 * width, "k"), v = normals(41 * width, "v"), null_k = normals(width, "nk"),
+                     null_v = normals(width, "nv");
+        const auto attend = [&](const std::vector<std::int32_t>& queries, const std::vector<std::int32_t>& keys,
                                                                std::int64_t q_begin, std::int64_t k_begin) {
           return run(*device, [&](const Context& c) {
             const auto lists = static_cast<std::int32_t>(queries.size()) - 1;
@@ -132,7 +134,7 @@ TEST_CASE("a query has the same bits alone, beside other queries and beside othe
               return c.constant(slice(from, begin * width, (begin + n) * width), {n, width});
             };
             return attention(c, matrix(q, q_begin, queries.back()), matrix(k, k_begin, keys.back()), matrix(v, k_begin, keys.back()),
-                             {queries.data(), lists}, {keys.data(), lists}, head_count, null_slot ? c.constant(null_k, {width}) : Tensor{},
+                             {queries.data(), lists}, {keys.data(), lists}, heads, null_slot ? c.constant(null_k, {width}) : Tensor{},
                              null_slot ? c.constant(null_v, {width}) : Tensor{});
           });
         };
@@ -140,8 +142,8 @@ TEST_CASE("a query has the same bits alone, beside other queries and beside othe
         for (std::size_t l = 0; l + 1 < q_offsets.size(); ++l) {
           const std::int32_t keys = k_offsets[l + 1] - k_offsets[l];
           for (std::int32_t i = q_offsets[l]; i < q_offsets[l + 1]; ++i) {
-            INFO(device->name, " d = ", d, ", heads = ", heads, ", query ", i);
-            CHECK(same_bits(attend({0, 1}, {0, keys}, i, k_offsets[l]), slice(all, i * d, (i + 1) * d)));
+            INFO(device->name, " d = ", width, ", heads = ", heads, ", query ", i);
+            CHECK(same_bits(attend({0, 1}, {0, keys}, i, k_offsets[l]), slice(all, i * width, (i + 1) * width)));
           }
         }
       }

@@ -141,7 +141,7 @@ int main(int argc, char** argv) {
   for (const Device* device : cpu_levels()) {
     std::printf("%s, rows = %lld\n", device->name.c_str(), static_cast<long long>(rows));
     Bench bench{*device, rows};
-    for (const auto [in, out] : {std::pair{64, 64}, {64, 256}, {256, 64}, {128, 512}, {420, 64}, {64, 1}}) bench.linear(in, out, Activation::none);
+    for (const auto& [in, out] : {std::pair{64, 64}, {64, 256}, {256, 64}, {128, 512}, {420, 64}, {64, 1}}) bench.linear(in, out, Activation::none);
     bench.linear(64, 256, Activation::gelu);
     bench.attention_only(64, 4);
     bench.block(64, 4, 0);
