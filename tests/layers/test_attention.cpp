@@ -44,7 +44,8 @@ const std::vector<std::int32_t> kQueries{0, 1, 3, 4}, kKeys{0, 3, 3, 4};  // the
 }  // namespace
 
 TEST_CASE("without null slot a list without keys gets the output's bias alone, exactly; so does a mean over nothing") {
-  for (const auto& [device, tolerance] : golden::devices()) {
+  for (const golden::Check& check : golden::devices()) {
+    const Device* const device = check.device;
     CAPTURE(device->name);
     Attention a(*device, 2, false);
     const std::vector<double> bias = golden::values(a.bench.store, a.bench.find("layer.bo"));
@@ -78,7 +79,8 @@ TEST_CASE("one key without a null slot: its value, whatever the query") {
 }
 
 TEST_CASE("scores of 1,000 do not overflow") {
-  for (const auto& [device, tolerance] : golden::devices()) {
+  for (const golden::Check& check : golden::devices()) {
+    const Device* const device = check.device;
     CAPTURE(device->name);
     Attention a(*device, 2, true);
     const std::vector<std::int32_t> one{0, 1}, three{0, 3};

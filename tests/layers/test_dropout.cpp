@@ -34,7 +34,8 @@ struct Hidden {
 }  // namespace
 
 TEST_CASE("dropout: a hidden unit is 0 or scaled by 1 / (1 - p), at the given rate") {
-  for (const auto& [device, tolerance] : golden::devices()) {
+  for (const golden::Check& check : golden::devices()) {
+    const Device* const device = check.device;
     CAPTURE(device->name);
     Hidden hidden(*device, 0.25);
     const std::vector<double> out = hidden.run(1000);
@@ -47,7 +48,8 @@ TEST_CASE("dropout: a hidden unit is 0 or scaled by 1 / (1 - p), at the given ra
 
 TEST_CASE("the masks are the same on every device, and differ from layer to layer") {
   const std::vector<double> reference = Hidden(reference_device(DType::f64), 0.25).run(50);
-  for (const auto& [device, tolerance] : golden::devices()) {
+  for (const golden::Check& check : golden::devices()) {
+    const Device* const device = check.device;
     CAPTURE(device->name);
     const std::vector<double> out = Hidden(*device, 0.25).run(50);
     for (std::size_t i = 0; i < out.size(); ++i) CHECK((out[i] == 0) == (reference[i] == 0));

@@ -46,7 +46,9 @@ using Run = std::function<Tensor(Case&)>;
 using Declare = std::function<Run(ParameterStore&)>;
 
 void check_case(const std::string& name, const Declare& declare) {
-  for (const auto& [device, tolerance] : golden::devices()) {
+  for (const golden::Check& check : golden::devices()) {
+    const Device* const device = check.device;
+    const double tolerance = check.tolerance;
     CAPTURE(name);
     CAPTURE(device->name);
     LayerBench bench(*device);
@@ -77,7 +79,9 @@ void check_case(const std::string& name, const Declare& declare) {
       squares += std::pow(golden::norm(expected[short_name]), 2);
     }
     const double whole = std::sqrt(squares);
-    for (const auto& [tensor, want] : expected) {
+    for (const auto& entry : expected) {
+      const std::string& tensor = entry.first;
+      const std::vector<double>& want = entry.second;
       CAPTURE(tensor);
       const std::vector<double> got = tensor.starts_with("in.") ? golden::grads(c.inputs.at(tensor.substr(3)))
                                                                 : golden::gradient(bench.store, bench.gradients, bench.find(tensor.substr(6)));

@@ -16,7 +16,9 @@ TEST_CASE("20 AdamW steps end where PyTorch ends") {
   // Of the distance moved: rounding in float is amplified where a gradient is small against AdamW's epsilon.
   std::vector<golden::Check> checks{{&reference_device(DType::f64), 1e-9}, {&reference_device(DType::f32), 1e-3}};
   for (const Device* device : cpu_levels()) checks.push_back({device, 1e-3});
-  for (const auto& [device, tolerance] : checks) {
+  for (const golden::Check& check : checks) {
+    const Device* const device = check.device;
+    const double tolerance = check.tolerance;
     CAPTURE(device->name);
     bench::Bench model(golden_model.config, golden_model.features, *device);
     golden_model.load_parameters(model);

@@ -30,7 +30,9 @@ TEST_CASE("logits, loss and every gradient of the whole model are PyTorch's") {
     const golden::ModelFile golden_model("model_" + name + ".safetensors");
     const SafetensorsFile& file = golden_model.file;
     const data::Batch batch = golden_model.batch("batch");
-    for (const auto& [device, tolerance] : golden::devices()) {
+    for (const golden::Check& check : golden::devices()) {
+      const Device* const device = check.device;
+      const double tolerance = check.tolerance;
       CAPTURE(name);
       CAPTURE(device->name);
       bench::Bench model(golden_model.config, golden_model.features, *device);

@@ -86,10 +86,10 @@ TEST_CASE("exchanging the past queries alone changes the scores, but not in a mo
   const data::Batch batch = bench::random_batch(kWorld, {{3, 5}}, 1);
   data::Batch other = batch;
   other.history_query = bench::reorder_history(batch, 0, kOrder).history_query;
-  for (const auto& [mode, reads] : {std::pair{"attend", true}, {"item_only", false}, {"off", false}}) {
+  for (const std::string mode : {"attend", "item_only", "off"}) {
     CAPTURE(mode);
-    bench::Bench model = make(std::string("qdir.mode=") + mode);
-    if (reads) CHECK(distance(model.scores(other).click, model.scores(batch).click) > 1e-6);
+    bench::Bench model = make("qdir.mode=" + mode);
+    if (mode == "attend") CHECK(distance(model.scores(other).click, model.scores(batch).click) > 1e-6);
     else CHECK(model.scores(other) == model.scores(batch));
   }
 }
@@ -193,7 +193,8 @@ TEST_CASE("dropout is off at inference and on in training, and its masks belong 
     CHECK_FALSE(whole == other_step);
     model.random.step -= 1;
 
-    for (const auto& [begin, end] : {std::pair{0, 1}, {1, 4}, {2, 3}, {2, 4}, {0, 3}}) {
+    for (const auto& range : {std::pair{0, 1}, {1, 4}, {2, 3}, {2, 4}, {0, 3}}) {
+      const std::int32_t begin = range.first, end = range.second;
       CAPTURE(begin);
       CAPTURE(end);
       const data::Batch piece = bench::cut(batch, begin, end);
@@ -252,8 +253,10 @@ TEST_CASE("with feedback the token's list summary moves the items' scores") {
 
 TEST_CASE("attention_weights: between 0 and 1, at most 1 a list, 1 without a null slot, uniform in mode mean, 0 when off") {
   const data::Batch batch = bench::random_batch(kWorld, {{2, 3}, {1, 0}, {2, 5}}, 6);
-  for (const auto& [options, total] : {std::pair{"", -1.0}, {"qdir.null_slot=false", 1.0}, {"qdir.mode=mean", 1.0}, {"qdir.mode=off", 0.0},
+  for (const auto& variant : {std::pair{"", -1.0}, {"qdir.null_slot=false", 1.0}, {"qdir.mode=mean", 1.0}, {"qdir.mode=off", 0.0},
                                        {"qdir.mode=item_only", -1.0}}) {
+    const std::string options = variant.first;
+    const double total = variant.second;
     CAPTURE(options);
     bench::Bench model = make(options, cpu_device());
     std::vector<double> weights(static_cast<std::size_t>(batch.history_rows()), -1);
