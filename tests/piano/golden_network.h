@@ -12,7 +12,7 @@ struct ModelFile {
 
   explicit ModelFile(const std::string& name)
       : file(path(name)), config(bench::config_of(file.metadata().at("config"))),
-        features(bench::feature_space(file.metadata().at("world") == "bare" ? bench::bare_world() : bench::World{})) {}
+        features(bench::feature_space(file.find("batch.dense") == nullptr ? bench::bare_world() : bench::World{})) {}
 
   data::Batch batch(const std::string& prefix) const {
     const auto integers = [&](const std::string& name) { return ints(file, prefix + "." + name); };

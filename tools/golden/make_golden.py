@@ -180,7 +180,7 @@ def make_model(folder, name, seed):
     tensors |= {"grad." + k: gradient(v) for k, v in p.items()}
     tensors |= {"out." + k: v.detach().numpy() for k, v in logits.items()}
     tensors |= {"loss": total.detach().numpy().reshape(1)} | {"term." + k: v.detach().numpy().reshape(1) for k, v in terms.items()}
-    write(folder / f"model_{name}.safetensors", tensors, {"config": config_text(c), "world": "bare" if w is BARE_WORLD else "full"})
+    write(folder / f"model_{name}.safetensors", tensors, {"config": config_text(c)})
 
 
 def make_adamw(folder, seed):
@@ -214,7 +214,7 @@ def make_adamw(folder, seed):
     tensors = batch_tensors("batch", w, batches[0]) | batch_tensors("batch2", w, batches[1])
     tensors |= {"param." + k: v for k, v in values.items()} | {"final." + k: v.detach().numpy() for k, v in p.items()}
     tensors["norms"] = np.array(norms)
-    write(folder / "adamw.safetensors", tensors, {"config": config_text(c | train | {"train.rows": "dense"}), "world": "full"})
+    write(folder / "adamw.safetensors", tensors, {"config": config_text(c | train | {"train.rows": "dense"})})
 
 
 def make_layers(folder, seed):
