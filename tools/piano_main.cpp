@@ -21,6 +21,7 @@ std::span<const Verb> verbs() {
       {"evaluate", "measures a model beside simple heuristics", evaluate},
       {"rerank", "re-ranks requests: JSON lines in, JSON lines out", rerank},
       {"inspect", "says what is in a model, data or training file", inspect},
+      {"selftest", "checks this binary on this machine", selftest},
       {"version", "version, compiler and kernels", version},
   };
   return list;
@@ -43,7 +44,7 @@ const Verb& find_verb(const std::string& name) {
     names.push_back(v.name);
   }
   const std::string near = nearest(name, names);
-  throw Error(ErrorCode::usage, "unknown verb '" + name + "'" + (near.empty() ? "" : ": did you mean '" + near + "'?") + "; see piano help");
+  throw Error(ErrorCode::usage, "unknown verb '" + name + "'" + (near.empty() ? "; see piano help" : ": did you mean '" + near + "'?"));
 }
 
 void dispatch(const Arguments& arguments) {
