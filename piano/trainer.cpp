@@ -10,19 +10,6 @@
 namespace piano {
 namespace {
 
-// The first value that is not finite, in the order of computation.
-const char* first_non_finite_op(const Tape& tape) {
-  const auto finite = [](const TensorRecord& r) {
-    const auto* values = static_cast<const float*>(r.value);
-    return std::all_of(values, values + r.shape.elements(), [](float x) { return std::isfinite(x); });
-  };
-  const char* first = nullptr;
-  for (const Node* node = tape.last(); node != nullptr; node = node->previous) {
-    if (!finite(*node->output)) first = op_info(node->op).name;
-  }
-  return first;
-}
-
 // A made-up micro-batch of the given extent: every query with all its terms, every field with all its values, the first list the longest.
 void fill(const data::Schema& schema, const data::BatchExtent& extent, data::Batch& batch) {
   const auto lists = static_cast<std::size_t>(extent.lists), rows = static_cast<std::size_t>(extent.rows);
@@ -274,16 +261,8 @@ void Trainer::diverged(std::span<const std::int64_t> requests, const LossCounts&
     Partial partial;
     build(*workers_[0], requests, micro);
     forward_backward(*workers_[0], micro.begin, counts, accumulators_[0], partial);
-    if (const char* op = first_non_finite_op(workers_[0]->tape)) {
-      throw Error(ErrorCode::diverged, where + "op '" + op + "' gave a value that is not finite" + advice);
-    }
-    const auto dense = accumulators_[0].dense_as<float>();
-    for (const Parameter& p : parameters_.parameters()) {
-      const auto finite = [](std::span<const float> g) { return std::all_of(g.begin(), g.end(), [](float x) { return std::isfinite(x); }); };
-      if (!(p.is_table ? finite(accumulators_[0].tables[p.table].values<float>())
-                       : finite(dense.subspan(p.offset, static_cast<std::size_t>(p.shape.elements()))))) {
-        throw Error(ErrorCode::diverged, where + "the gradient of '" + p.name + "' is not finite" + advice);
-      }
+    if (const Node* node = workers_[0]->tape.first_non_finite()) {
+      throw Error(ErrorCode::diverged, where + "op '" + op_info(node->op).name + "' gave a value or a gradient that is not finite" + advice);
     }
   }
   throw Error(ErrorCode::diverged, where + "the sum of the micro-batches' gradients is not finite" + advice);
