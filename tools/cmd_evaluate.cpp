@@ -42,17 +42,32 @@ Predictions predictions_of(const Config& config, const PredictedLogits& logits) 
   return p;
 }
 
-// Headline rows of the table of all lists, and nothing else.
-void make_brief(Report& report) {
-  std::vector<std::string> headlines{"gap closed", "pctr AUC", "pcvr AUC", "P_ctr AUC", "P_cvr AUC"};
+// Headline rows of the table of all lists.
+std::vector<Row> headlines(const Report& report) {
+  std::vector<std::string> names{"gap closed", "pctr AUC", "pcvr AUC", "P_ctr AUC", "P_cvr AUC"};
   for (const RankingMetric& m : ranking_metrics()) {
-    if (m.headline) headlines.push_back(m.name);
+    if (m.headline) names.push_back(m.name);
   }
-  report.tables.resize(1);
-  std::erase_if(report.tables[0].rows, [&](const Row& row) {
-    const bool empty = std::all_of(row.cells.begin(), row.cells.end(), [](const Cell& c) { return !c.reason.empty(); });
-    return empty || std::find(headlines.begin(), headlines.end(), row.name) == headlines.end();
-  });
+  std::vector<Row> rows;
+  for (const Row& row : report.tables[0].rows) {
+    const bool known = std::any_of(row.cells.begin(), row.cells.end(), [](const Cell& c) { return c.reason.empty(); });
+    if (known && std::find(names.begin(), names.end(), row.name) != names.end()) rows.push_back(row);
+  }
+  return rows;
+}
+
+// One line a metric; the interval for the model alone.
+std::string brief_text(const Table& table, double level) {
+  std::vector<std::vector<std::string>> rows{{count_text(table.lists) + " lists"}};
+  rows[0].insert(rows[0].end(), table.columns.begin(), table.columns.end());
+  rows[0].push_back(number_text(100 * level, 0) + " % interval");
+  for (const Row& row : table.rows) {
+    rows.push_back({row.name});
+    for (const Cell& cell : row.cells) rows.back().push_back(cell.reason.empty() ? number_text(cell.estimate.value, 4) : "-");
+    const Estimate& e = row.cells.back().estimate;
+    rows.back().push_back(e.replicates > 0 ? "[" + number_text(e.low, 4) + ", " + number_text(e.high, 4) + "]" : "");
+  }
+  return aligned(rows, "lrrrrr");
 }
 
 }  // namespace
@@ -85,6 +100,7 @@ void evaluate(const Arguments& arguments) {
   const data::Dataset dataset(line.required("data"));
   const std::vector<std::int64_t> requests = requests_of(dataset, part);
   options.list_label = m.config.list.label;
+  if (options.list_label == ListLabel::count) log_info("P_ctr and P_cvr: n/a, the model predicts counts (list.label = count), no probabilities");
 
   data::BatchBuilder builder(m.features, m.limits());
   builder.attach(dataset);
@@ -101,8 +117,11 @@ void evaluate(const Arguments& arguments) {
   if (line.given("qrels")) write_trec_qrels(line.text("qrels"), set.lists, grades);
 
   Report report = piano::evaluate(set.lists, systems, options);
-  if (line.given("brief")) make_brief(report);
-  if (!line.given("json")) return print(to_text(report));
+  if (line.given("brief")) {
+    report.tables[0].rows = headlines(report);
+    report.tables.resize(1);
+  }
+  if (!line.given("json")) return print(line.given("brief") ? brief_text(report.tables[0], report.level) : to_text(report));
   nlohmann::ordered_json object{{"model", model->name()}, {"data", dataset.path()}, {"split", kParts[part]}, {"requests", requests.size()}};
   object.update(nlohmann::ordered_json::parse(to_json(report)));
   print(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");

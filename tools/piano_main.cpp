@@ -15,6 +15,7 @@ namespace piano::tools {
 
 std::span<const Verb> verbs() {
   static constexpr Verb list[] = {
+      {"demo", "the whole way in minutes: simulate, prepare, train, evaluate, re-rank", demo},
       {"simulate", "writes a synthetic log of music search with known truth", simulate},
       {"prepare", "turns a log into a packed data set", prepare},
       {"train", "learns a model from a packed data set", train},
