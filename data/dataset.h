@@ -1,7 +1,7 @@
 // The packed data set (data/README.md documents the file): a memory-mapped safetensors file of columns, written by `prepare`.
 //
 // All strings of the whole log are in per-kind dictionaries; columns hold dictionary indices ("raw ids"), which say who is who but are no
-// embedding rows: those come from a FeatureSpace, through RawIdMaps. History is one event table sorted by user and time.
+// embedding rows: a BatchBuilder maps them to rows of a FeatureSpace. History is one event table sorted by user and time.
 #pragma once
 
 #include <cstdint>
@@ -21,12 +21,13 @@ enum class Split : std::uint8_t { train = 0, valid = 1, test = 2 };
 
 class Dataset {
  public:
+  // Checks every offset and index once, in one pass over the file. Throws ErrorCode::io or ErrorCode::model.
   explicit Dataset(const std::string& path);
 
   const std::string& path() const;
   std::shared_ptr<const SafetensorsFile> file() const;
   const FeatureSpace& features() const;         // fitted on this file's training part
-  std::string fingerprint() const;              // of the data: what a training state is tied to
+  std::string fingerprint() const;              // of the data: what a training state is tied to (the file's checksum)
 
   std::int64_t size() const;                    // requests
   std::vector<std::int64_t> requests(Split split) const;   // indices, in file order
@@ -49,7 +50,7 @@ class Dataset {
   std::span<const std::uint8_t> labelled() const;           // 1: labels known and shown
   const std::string& metadata(const std::string& key) const;// "" when absent: split kind, folds, sources, ...
 
-  struct Columns;                                           // dataset.cpp and batch_builder.cpp only
+  struct Columns;                                           // data/dataset_columns.h: for the data layer itself
   const Columns& columns() const;
 
  private:

@@ -35,10 +35,11 @@ class DatasetWriter {
   ~DatasetWriter();
 
   // Checks (ErrorCode::data, naming the JSON path: "candidates[3].id: ..."): at least one candidate, no id twice, conversion <= click, finite
-  // numbers, dense and vector widths as in the first request that had them. On an error nothing of the request was added.
+  // numbers, dense and vector widths as in the first request that had them, the target among the candidates, no event of an explicit history
+  // later than the request. On an error nothing of the request was added. A request without an id is called "request-<n>", n from 1.
   //
-  // History: explicit when request.has_history; else derived, when `derive` is set, from the user's events with (time, order) strictly before
-  // the request's own. A request without a user or a time derives an empty history.
+  // History: explicit when request.has_history; else derived from the user's events with (time, order) strictly before the request's own.
+  // A request without a user or a time derives an empty history.
   // With derive_events the request itself becomes events for the user's later requests: one per candidate clicked or converted ("click" or
   // "conversion"), or one with the query alone (action "search") when there was none.
   void add_request(const Request& request, std::int64_t order, bool derive_events);

@@ -70,7 +70,9 @@ struct FeatureSpace {
 // Names of the match features, in column order (see match_features.h); their number is the width of Batch::match.
 std::vector<std::string> match_feature_names(const Schema& schema);
 
-// One line that names the first difference that makes `file` unreadable for `model` (widths; a field the model needs), or "".
+// One line that names the first contradiction between what `model` reads and what the `file` (a log's names and widths) has, or "": another
+// width; or a field that the file lacks while it has one of the same kind that the model does not know, as after a renaming. What the file
+// lacks altogether is no contradiction but missing, as in any single request.
 std::string schema_difference(const Schema& model, const Schema& file);
 
 }  // namespace piano::data

@@ -8,6 +8,7 @@
 #include "data/dataset.h"
 #include "data/dataset_columns.h"
 #include "data/dataset_writer.h"
+#include "data/dataset_writer_split.h"
 #include "tests/data/log_maker.h"
 
 using namespace piano;
@@ -190,6 +191,35 @@ TEST_CASE("a vocabulary holds what is frequent in training, the most frequent fi
   CHECK(items.text(4) == "b");
   CHECK(items.find("c") == kOutOfVocabulary);
   CHECK(d.features().item_popularity == std::vector<float>{0, 0, 1, 0, 0});
+}
+
+TEST_CASE("an event counts once, however many histories share it") {
+  const TemporaryPath file("once.safetensors");
+  WriterOptions options;
+  options.split = SplitKind::user;
+  std::string user = "u";
+  while (split_of_user(user, options) != Split::train) user += "u";
+  DatasetWriter writer(file.path(), options);
+  const auto event = [&](std::int64_t time, const char* what) { writer.add_event(user, {time, {what, {}}, what, "play", {}}, time); };
+  event(30, "twice");
+  event(20, "twice");
+  event(10, "once");
+  event(98, "later");  // in no history
+  event(99, "later");
+  OwnedRequest r = minimal();
+  r.user = user;
+  for (const std::int64_t time : {40, 35, 50}) {
+    r.time = time;
+    writer.add_request(*View(r), 0, false);
+  }
+  writer.commit();
+  const Dataset d(file.path());
+  for (std::int64_t i = 0; i < 3; ++i) CHECK(d.history_size(i) == 3);
+  for (const Vocabulary* v : {&d.features().item, &d.features().query, &d.features().term}) {
+    CHECK(v->find("twice") >= kFirstId);
+    CHECK(v->find("once") == kOutOfVocabulary);
+    CHECK(v->find("later") == kOutOfVocabulary);
+  }
 }
 
 TEST_CASE("scaling is mean and deviation of the rows that have a value; a constant column keeps its unit") {

@@ -110,7 +110,9 @@ TEST_CASE("a log without a request, or without one to train on, is an error") {
 TEST_CASE("derived histories hold the user's own past, strictly before the request") {
   std::vector<OwnedRequest> log = some_log(300, 6);
   for (OwnedRequest& r : log)
-    if (r.time) *r.time -= *r.time % 2000;
+    if (r.time) *r.time -= *r.time % 2000;  // many equal times
+  RandomStream random(19, "arrival");
+  random.shuffle(log);                      // a log need not be in order
   const TemporaryPath file("history.safetensors");
   const Dataset dataset = packed(file, log, {});
   const Dataset::Columns& c = dataset.columns();
