@@ -1,5 +1,5 @@
 // Whatever the bytes of a trivago log: rows are read or rejected, and what was read makes a data set or a piano::Error.
-#include <unistd.h>
+#include <stdlib.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -10,12 +10,25 @@
 #include "engine/base/error.h"
 #include "engine/base/log.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const std::string folder = [] {
+namespace {
+
+// In memory where the system has such a folder: each input syncs a file.
+struct Folder {
+  Folder() {
     piano::set_log_quiet(true);
+    if (std::filesystem::is_directory("/dev/shm")) setenv("TMPDIR", "/dev/shm", 0);
     std::string name = (std::filesystem::temp_directory_path() / "piano-fuzz-XXXXXX").string();
-    return std::string(mkdtemp(name.data()));
-  }();
+    path = mkdtemp(name.data());
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const Folder temporary;
+  const std::string& folder = temporary.path;
   const std::string log = folder + "/sessions.csv";
   std::ofstream(log, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
   try {
