@@ -46,6 +46,7 @@ class Demo {
 
   std::size_t choose() const;
   std::string show(std::size_t list);
+  std::string attention_by_intent();
 
  private:
   const Model::Impl& m() const { return model_->impl(); }
@@ -58,6 +59,7 @@ class Demo {
   double gain(std::size_t list) const;
   std::string taste(std::size_t list) const;
   std::string ranking(std::size_t list, const std::vector<std::size_t>& order) const;
+  std::vector<double> weights(std::size_t list, data::Batch& batch);
   std::string attention(std::size_t list);
   std::string past_query(const data::Batch& batch, std::size_t row) const;
   std::string past_action(const data::Batch& batch, std::size_t row) const;
@@ -152,39 +154,53 @@ std::string Demo::past_action(const data::Batch& batch, std::size_t row) const {
   return text + ": " + track.title + " (" + std::string(data::kGenreNames[static_cast<std::size_t>(track.genre)]) + ")";
 }
 
-std::string Demo::attention(std::size_t list) {
-  data::Batch batch;
+// QDIR's weight of each past event.
+std::vector<double> Demo::weights(std::size_t list, data::Batch& batch) {
   builder_.build({&requests_[list], 1}, batch);
-  const auto events = static_cast<std::size_t>(batch.history_rows());
-  if (events == 0) return "  This user has no past.\n";
   Arena arena;
   Context ctx;
   ctx.device = &cpu_device();
   ctx.arena = &arena;
   ctx.parameters = &m().parameters;
-  std::vector<double> weight(events);
+  std::vector<double> weight(static_cast<std::size_t>(batch.history_rows()));
   m().network->attention_weights(ctx, batch, weight);
+  return weight;
+}
 
-  const std::size_t mood = mood_of(dataset_.query(requests_[list]));
-  double same_events = 0, same_weight = 0, all = 0;
-  for (std::size_t e = 0; e < events; ++e) {
-    all += weight[e];
-    if (mood != data::kNoMood && mood_of(past_query(batch, e)) == mood) same_events += 1, same_weight += weight[e];
-  }
-  std::vector<std::size_t> by_weight(events);
+std::string Demo::attention(std::size_t list) {
+  data::Batch batch;
+  const std::vector<double> weight = weights(list, batch);
+  if (weight.empty()) return "  This user has no past.\n";
+  std::vector<std::size_t> by_weight(weight.size());
   std::iota(by_weight.begin(), by_weight.end(), std::size_t{0});
   std::stable_sort(by_weight.begin(), by_weight.end(), [&](std::size_t a, std::size_t b) { return weight[a] > weight[b]; });
   Table rows{{"weight", "past query", "what came of it"}};
-  for (std::size_t i = 0; i < std::min<std::size_t>(6, events); ++i) {
+  for (std::size_t i = 0; i < std::min<std::size_t>(6, weight.size()); ++i) {
     rows.push_back({percent(weight[by_weight[i]]), past_query(batch, by_weight[i]), past_action(batch, by_weight[i])});
   }
-  std::string text = "  What QDIR attended to among " + std::to_string(events) + " past events (" + percent(1 - all) + " went to 'nothing matches'):\n";
-  text += aligned(rows, "rll", "  ");
-  if (same_events > 0) {
-    text += "  Past queries of the same intent are " + percent(same_events / static_cast<double>(events)) + " of the past and got " +
-            percent(same_weight / all) + " of the attention.\n";
+  const double nothing = 1 - std::accumulate(weight.begin(), weight.end(), 0.0);
+  return "  What QDIR attended to among " + std::to_string(weight.size()) + " past events (" + percent(nothing) +
+         " went to 'nothing matches'):\n" + aligned(rows, "rll", "  ");
+}
+
+// Over all test requests that say an intent: how much of the past is of the same intent, and how much of the attention it got.
+std::string Demo::attention_by_intent() {
+  data::Batch batch;
+  double lists = 0, events_share = 0, weight_share = 0;
+  for (std::size_t l = 0; l < requests_.size(); ++l) {
+    const std::size_t mood = mood_of(dataset_.query(requests_[l]));
+    if (mood == data::kNoMood || dataset_.history_size(requests_[l]) == 0) continue;
+    const std::vector<double> weight = weights(l, batch);
+    double same = 0, same_weight = 0;
+    for (std::size_t e = 0; e < weight.size(); ++e) {
+      if (mood_of(past_query(batch, e)) == mood) same += 1, same_weight += weight[e];
+    }
+    lists += 1, events_share += same / static_cast<double>(weight.size());
+    weight_share += same_weight / std::accumulate(weight.begin(), weight.end(), 1e-12);
   }
-  return text;
+  if (lists == 0) return "";
+  return "  Over all test requests: past queries of the same intent are " + percent(events_share / lists) + " of the past and get " +
+         percent(weight_share / lists) + " of the attention.\n";
 }
 
 std::string Demo::show(std::size_t list) {
@@ -200,7 +216,7 @@ std::string Demo::show(std::size_t list) {
 
 std::string show_request(const data::SimulatorOptions& options, const std::string& data, const std::string& model, const std::string& oracle) {
   Demo demo(options, data, model, oracle);
-  return demo.show(demo.choose());
+  return demo.show(demo.choose()) + demo.attention_by_intent();
 }
 
 }  // namespace piano::tools
