@@ -31,9 +31,13 @@ void ThreadPool::run_erased(void* function, Call call) {
       errors[static_cast<std::size_t>(worker)] = std::current_exception();
     }
   };
-  // OpenMP may grant fewer threads than asked for: each then runs several workers.
+  if (workers == 1) {  // a team of one is made anew, on the heap, by every region (libgomp)
+    run_worker(0);
+  } else {
+    // OpenMP may grant fewer threads than asked for: each then runs several workers.
 #pragma omp parallel num_threads(workers)
-  for (int worker = omp_get_thread_num(); worker < workers; worker += omp_get_num_threads()) run_worker(worker);
+    for (int worker = omp_get_thread_num(); worker < workers; worker += omp_get_num_threads()) run_worker(worker);
+  }
 
   std::exception_ptr first;
   for (auto& error : errors) {
