@@ -22,7 +22,7 @@ struct MultiHeadAttention {
   Tensor mean(const Context& ctx, Tensor values, Ragged rows) const;
 
   // What the softmax says, for people: weights[(query row, key row of its list)], the mean over heads, list after list; the null slot's
-  // weight is what is missing from 1. `weights` has room for sum over lists of queries x keys.
+  // weight is what is missing from 1. `weights` has room for sum over lists of queries x keys. requires: dtype f32
   void weights(const Context& ctx, Tensor queries, Tensor keys, Ragged query_rows, Ragged key_rows, std::span<double> out) const;
 };
 

@@ -27,6 +27,7 @@ class Network {
   void attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const;
 
   // Which rows of which tables a batch reads (repeats included), before id dropout. For optimisers that update rows on demand.
+  // Initial ranks are as in the batch: those past the last row of the position table stand for that row.
   void visit_rows(const data::Batch& batch, const std::function<void(ParameterId, std::span<const std::int32_t>)>& visit) const;
 
  private:
