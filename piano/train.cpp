@@ -71,6 +71,7 @@ class Validation {
 
   double measure() {
     const PredictedLogits logits = predictor_.predict(data_, requests_);
+    check_finite(logits);
     if (trainer_.config().train.select == SelectBy::loss) return -mean_loss(logits);
     std::vector<double> score(logits.click.size());
     for (std::size_t i = 0; i < score.size(); ++i) {
@@ -80,6 +81,16 @@ class Validation {
   }
 
  private:
+  // A step checks its loss before it moves the parameters: what an epoch's last steps did to them shows here first.
+  void check_finite(const PredictedLogits& logits) const {
+    for (const auto* column : {&logits.click, &logits.conversion, &logits.list_click, &logits.list_conversion}) {
+      if (std::all_of(column->begin(), column->end(), [](float x) { return std::isfinite(x); })) continue;
+      throw Error(ErrorCode::diverged, "step " + std::to_string(trainer_.optimiser().steps()) +
+                                           ": validation gave a score that is not finite: the parameters blew up in the epoch's last steps" +
+                                           "; try a lower train.learning_rate or train.clip");
+    }
+  }
+
   // The items' terms of the loss, as in loss.h, from the logits.
   double mean_loss(const PredictedLogits& logits) const {
     double sum = 0, items = 0;

@@ -35,7 +35,7 @@ struct TrainSummary {
 
 // `out` always holds the best epoch's model (the latest parameters as long as no epoch has ended). Two trainings with the same configuration
 // and data write the same bytes, whatever the threads, and whether resumed or not.
-// Throws ErrorCode::diverged as Trainer::step; ErrorCode::usage when a resumed training has another configuration or other data.
+// Throws ErrorCode::diverged as Trainer::step, and when validation gives a score that is not finite; ErrorCode::usage when a resumed training has another configuration or other data.
 TrainSummary train(const Config& config, const data::Dataset& data, ThreadPool& pool, const TrainOptions& options);
 
 }  // namespace piano

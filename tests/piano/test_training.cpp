@@ -167,6 +167,28 @@ TEST_CASE("training: a loss that is not finite stops within the step, names the 
   CHECK(trainer.optimiser().steps() == 1);
 }
 
+TEST_CASE("training: parameters that blow up in an epoch's last step are found by its validation, and no model is saved") {
+  const Log log;
+  const data::Dataset data = log.open();
+  ThreadPool pool(2);
+  Config config = tiny_config();
+  config.train.batch = 1000;  // one step an epoch
+  config.train.learning_rate = 1e30;
+  for (const SelectBy select : {SelectBy::ndcg, SelectBy::loss}) {
+    config.train.select = select;
+    TrainOptions options;
+    options.out = log.folder / "blown_up";
+    try {
+      train(config, data, pool, options);
+      FAIL("expected an error");
+    } catch (const Error& e) {
+      CHECK(e.code() == ErrorCode::diverged);
+      CHECK(std::string(e.what()).find("step 1: validation gave a score that is not finite") == 0);
+    }
+    CHECK_FALSE(std::ifstream(options.out).good());
+  }
+}
+
 TEST_CASE("training: a constant label switches its term off, with a warning that says which") {
   TemporaryFolder folder;
   {
