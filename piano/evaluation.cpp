@@ -145,7 +145,7 @@ class RankingTables {
   ListValues initial_, oracle_;                  // NDCG@10 of the true probabilities
 };
 
-// A probability that no system predicts has no rows.
+// A probability that no system predicts has no rows, unless there is a reason to tell.
 void add_probabilities(const LabelledLists& lists, std::span<const Predictions> systems, const EvaluationOptions& options,
                        ReportBuilder& builder, Table& table) {
   for (const ProbabilityTask& task : probability_tasks(lists, options.list_label)) {
@@ -156,7 +156,10 @@ void add_probabilities(const LabelledLists& lists, std::span<const Predictions> 
       metrics.push_back(probability_metrics(task, predicted, lists.users, options.gauc_weight));
       if (!predicted.empty() && speaker == systems.size()) speaker = s;
     }
-    if (speaker == systems.size()) continue;
+    if (speaker == systems.size()) {
+      if (task.unavailable.empty()) continue;
+      speaker = 0;
+    }
     for (std::size_t m = 0; m < metrics[speaker].size(); ++m) {
       const ProbabilityMetric& first = metrics[speaker][m];
       Row& row = builder.add_row(table, first.name, first.unit, first.used, first.skipped);

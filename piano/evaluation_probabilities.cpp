@@ -63,6 +63,7 @@ Statistic normalised_entropy_statistic(UserSums loss, UserSums label) {
 }  // namespace
 
 std::string ProbabilityTask::unusable() const {
+  if (!unavailable.empty()) return unavailable;
   if (label.empty()) return "no example";
   const auto [low, high] = std::minmax_element(label.begin(), label.end());
   if (*low != *high) return "";
@@ -75,6 +76,7 @@ std::vector<ProbabilityTask> probability_tasks(const LabelledLists& lists, ListL
   ProbabilityTask ctr{"pctr", "items", &Predictions::pctr, {}, {}, {}, 0}, cvr{"pcvr", "items", &Predictions::pcvr, {}, {}, {}, 0};
   ProbabilityTask list_ctr{"P_ctr", "lists", &Predictions::list_ctr, {}, {}, {}, 0};
   ProbabilityTask list_cvr{"P_cvr", "lists", &Predictions::list_cvr, {}, {}, {}, 0};
+  if (list_label == ListLabel::count) list_ctr.unavailable = list_cvr.unavailable = "list.label = count: rates, no probabilities";
   for (std::size_t l = 0; l + 1 < lists.offsets.size(); ++l) {
     for (auto r = static_cast<std::size_t>(lists.offsets[l]); r < static_cast<std::size_t>(lists.offsets[l + 1]); ++r) {
       const bool labelled = lists.labelled[r] != 0;
@@ -95,7 +97,7 @@ std::vector<ProbabilityMetric> probability_metrics(const ProbabilityTask& task, 
   std::vector<ProbabilityMetric> metrics;
   for (const char* name : {"AUC", "GAUC", "log loss", "NE", "ECE", "PCOC"})
     metrics.push_back({task.name + " " + name, task.unit, used, task.skipped, {}, task.unusable()});
-  if (predicted.empty())
+  if (predicted.empty() && task.unavailable.empty())
     for (ProbabilityMetric& metric : metrics) metric.reason = "no " + task.name;
   if (!metrics[0].reason.empty()) return metrics;
 

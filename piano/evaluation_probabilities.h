@@ -18,6 +18,7 @@ struct ProbabilityTask {
   std::vector<double> label;
   std::vector<std::int32_t> user;
   std::int64_t skipped = 0;                     // unlabelled, or not clicked where a click is the condition
+  std::string unavailable = {};                 // not empty: no model predicts this, and why
 
   std::string unusable() const;                 // why no metric can be computed, or ""
 };

@@ -132,6 +132,21 @@ TEST_CASE("probabilities: each on its own examples") {
   CHECK(row_of(fraction.tables[0], "P_ctr AUC").cells[0].reason == "label is a fraction");
 }
 
+TEST_CASE("list.label = count: rates are no probabilities, and the report says so") {
+  test::Lists made;
+  made.add(0, {1, 0}, {1, 0});
+  made.add(1, {0, 1}, {0, 0});
+  const std::vector<Predictions> systems{initial_order(made.lists), {"p", {4, 3, 2, 1}, {0.9, 0.2, 0.1, 0.6}, {}, {}, {}}};
+  EvaluationOptions options = quick();
+  options.list_label = ListLabel::count;
+  const Report report = evaluate(made.lists, systems, options);
+  for (const char* row : {"P_ctr AUC", "P_ctr PCOC", "P_cvr log loss"}) {
+    for (const Cell& cell : row_of(report.tables[0], row).cells) CHECK(cell.reason == "list.label = count: rates, no probabilities");
+  }
+  CHECK(row_of(report.tables[0], "pctr AUC").cells[1].reason.empty());
+  CHECK(to_text(report).find("n/a (list.label = count: rates, no probabilities)") != std::string::npos);
+}
+
 TEST_CASE("paired differences, slices, gap closed") {
   test::Lists made;
   test::add_random_lists(made, 400, 4);
