@@ -38,7 +38,7 @@ struct Predictor::Worker {
 
 Predictor::Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
                      const data::BatchBuilder& builder, ThreadPool& pool)
-    : config_(config), network_(network), parameters_(parameters), pool_(pool) {
+    : network_(network), parameters_(parameters), pool_(pool) {
   for (int w = 0; w < pool.size(); ++w) {
     workers_.push_back(std::make_unique<Worker>(features, builder_limits(config)));
     workers_.back()->builder.share_maps_with(builder);

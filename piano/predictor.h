@@ -40,7 +40,6 @@ class Predictor {
 
  private:
   struct Worker;
-  const Config& config_;
   const Network& network_;
   const ParameterStore& parameters_;
   ThreadPool& pool_;
