@@ -55,7 +55,8 @@ std::vector<std::string> small_log() {
   lines.push_back(line(18, "u0", "q1", candidate("a", 1, 0) + ',' + candidate("b", 0, 0)));
   lines.push_back(line(19, "new", "q0", R"({"id":"x"},{"id":"y","value":2.5,"click":1,"conversion":1},{"id":"a","position":null,"click":0})",
                        R"(,"target":"a")"));
-  lines.push_back(line(20, "u0", "never heard", candidate("b", 0, 0) + ',' + unseen("z", 9) + ',' + candidate("c", 0, 0) + ',' + candidate("a", 0, 0)));
+  lines.push_back(line(20, "u0", "never heard",
+                       candidate("b", 0, 0) + ',' + unseen("z", 9) + ',' + candidate("c", 0, 0) + ',' + candidate("a", 0, 0)));
   return lines;
 }
 
@@ -132,7 +133,8 @@ TEST_CASE("evaluation set: lists, users, targets, slices and heuristics of a log
 TEST_CASE("evaluation set: unseen is what the model has not seen, head queries are the data set's own") {
   const TemporaryFolder folder;
   const data::Dataset learnt = pack(folder / "learnt", small_log());
-  const data::Dataset other = pack(folder / "other", {line(5, "u0", "q0", candidate("c", 0, 0) + ',' + candidate("a", 0, 0))}, data::SplitKind::none);
+  const std::string one_line = line(5, "u0", "q0", candidate("c", 0, 0) + ',' + candidate("a", 0, 0));
+  const data::Dataset other = pack(folder / "other", {one_line}, data::SplitKind::none);
   const std::int64_t first = 0;
   for (const bool knows : {true, false}) {
     const data::FeatureSpace& features = knows ? learnt.features() : other.features();  // a data set without a training part knows nothing

@@ -90,7 +90,9 @@ AucOfLists held_out_auc(const Change& change) {
   REQUIRE(lists.used > 120);
   AucOfLists result{*lists.value, 0};
   const auto n = static_cast<double>(lists.used);
-  for (std::size_t l = 0; l < lists.auc.size(); ++l) result.standard_error += lists.weight[l] > 0 ? std::pow(lists.auc[l] - result.mean, 2) : 0.0;
+  for (std::size_t l = 0; l < lists.auc.size(); ++l) {
+    if (lists.weight[l] > 0) result.standard_error += std::pow(lists.auc[l] - result.mean, 2);
+  }
   result.standard_error = std::sqrt(result.standard_error / (n - 1) / n);
   return result;
 }
@@ -233,10 +235,12 @@ TEST_CASE("a request's user fields reach the answer, its labels do not") {
   ThreadPool pool(1);
   Trainer trainer(tiny_config(), data, pool);
   save_model(folder / "model", trainer.config(), data.features(), trainer.parameters());
-  const auto score = [session = std::make_shared<Session>(Model::load(folder / "model"))](const std::string& country, const std::string& labels) {
-    data::RequestParser parser;
-    return session->rerank(parser.parse(R"({"user":{"id":"u","fields":{"country":")" + country + R"("}},"query":"q","candidates":[{"id":"a")" + labels +
-                                        R"(},{"id":"b"}]})")).ranking[0].score;
+  Session session(Model::load(folder / "model"));
+  data::RequestParser parser;
+  const auto score = [&](const std::string& country, const std::string& labels) {
+    const std::string line = R"({"user":{"id":"u","fields":{"country":")" + country + R"("}},"query":"q",)" +
+                             R"("candidates":[{"id":"a")" + labels + R"(},{"id":"b"}]})";
+    return session.rerank(parser.parse(line)).ranking[0].score;
   };
   CHECK(score("se", "") != score("no", ""));
   CHECK(score("se", "") == score("se", R"(,"click":1,"conversion":1)"));
