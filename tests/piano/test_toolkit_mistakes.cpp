@@ -197,14 +197,16 @@ TEST_CASE("every column that a batch has moves the scores") {
       {"user dense", [](data::Batch& b) -> auto& { return b.user_dense; }}, {"dense", [](data::Batch& b) -> auto& { return b.dense; }},
       {"vector", [](data::Batch& b) -> auto& { return b.vector; }},         {"match", [](data::Batch& b) -> auto& { return b.match; }},
       {"score", [](data::Batch& b) -> auto& { return b.score; }}};
-  for (const auto& [name, column] : ids) {
+  for (const auto& [key, column] : ids) {
+    const std::string name = key;  // doctest's lambda cannot capture a binding (clang 14)
     CAPTURE(name);
     data::Batch other = batch;
     REQUIRE(!column(other).empty());
     for (std::int32_t& id : column(other)) id = id == 1 ? 0 : 1;
     CHECK_FALSE(model.scores(other) == before);
   }
-  for (const auto& [name, column] : numbers) {
+  for (const auto& [key, column] : numbers) {
+    const std::string name = key;
     CAPTURE(name);
     data::Batch other = batch;
     REQUIRE(!column(other).empty());
