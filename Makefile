@@ -4,8 +4,8 @@ WERROR ?= OFF
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 
-# $(call build,preset[,options])
-build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) $(2) >/dev/null && cmake --build --preset $(1) --parallel $(JOBS)
+# $(call build,preset[,targets])
+build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) >/dev/null && cmake --build --preset $(1) --parallel $(JOBS) $(if $(2),--target $(2))
 
 .PHONY: build demo test asan tsan fuzz install clean help bootstrap
 
@@ -27,7 +27,7 @@ tsan: bootstrap                 ## the tests under the thread sanitizer (needs c
 	ctest --preset tsan -j $(JOBS)
 
 fuzz: bootstrap                 ## fuzz each parser for FUZZ_SECONDS (needs clang)
-	$(call build,fuzz)
+	$(call build,fuzz,fuzz_safetensors fuzz_jsonl fuzz_trivago)
 	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
 install: build                  ## install the library and the binary to PREFIX
