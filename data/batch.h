@@ -46,7 +46,7 @@ struct Batch {
   ItemColumns item;
   std::vector<float> dense;                   // (rows, schema.item_dense + 1 when > 0): scaled; the last column says "present"
   std::vector<float> vector;                  // (rows, schema.item_vector + 1 when > 0): raw; the last column says "present"
-  std::vector<float> match;                   // (rows, match features)
+  std::vector<float> match;                   // (rows, match features): scaled
   std::vector<float> score;                   // (rows, 2 when schema.has_score): scaled score, present
   std::vector<std::int32_t> rank;             // initial rank, 0 = top
   std::vector<float> click, conversion;       // labels, 0 when absent

@@ -75,8 +75,13 @@ void BatchBuilder::Impl::append(const RawColumns& log, const RawIdMaps& m, std::
   append_query(log, m, log.query[at], b.query);
   append_history(log, m, r, b);
   append_candidates(log, m, r, b);
+  const std::size_t matched = b.match.size();
   match.append(log, r, m.action_slot, m.match_columns, b.match, b.recency);
-  if (!limits.match) std::fill(b.match.begin(), b.match.end(), 0.0f);
+  const Scaling& scale = features.match;
+  for (std::size_t i = matched; i < b.match.size(); ++i) {
+    const std::size_t k = (i - matched) % match.width();
+    b.match[i] = limits.match ? std::clamp((b.match[i] - scale.mean[k]) / scale.deviation[k], -kMaxScaled, kMaxScaled) : 0.0f;
+  }
 }
 
 void BatchBuilder::Impl::append_history(const RawColumns& log, const RawIdMaps& m, std::int64_t r, Batch& b) {

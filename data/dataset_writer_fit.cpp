@@ -4,7 +4,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "data/batch_builder.h"
 #include "data/dataset.h"
+#include "data/match_features.h"
 
 namespace piano::data {
 
@@ -111,12 +113,14 @@ void fit_fields(const FieldStrings& fields, const std::vector<Counts>& counts, s
 class Moments {
  public:
   void add(const DenseColumn& column, std::int64_t row) {
-    if (!column.has(row)) return;
+    if (column.has(row)) add(column[row]);
+  }
+  void add(std::span<const float> row) {
     ++rows_;
-    mean_.resize(static_cast<std::size_t>(column.width));
-    square_.resize(static_cast<std::size_t>(column.width));
+    mean_.resize(row.size());
+    square_.resize(row.size());
     for (std::size_t k = 0; k < mean_.size(); ++k) {  // Welford's update
-      const double x = column[row][k], delta = x - mean_[k];
+      const double x = row[k], delta = x - mean_[k];
       mean_[k] += delta / static_cast<double>(rows_);
       square_[k] += delta * (x - mean_[k]);
     }
@@ -155,6 +159,27 @@ void fit_dense(const RawColumns& log, FeatureSpace& space) {
   space.user_dense = user.scaling();
   space.item_dense = item.scaling();
   space.score = space.schema.has_score ? score.scaling() : Scaling{{0.0f}, {1.0f}};
+}
+
+// Over the candidates of the training lists. Many match features are almost always 0: without scaling, what they say when they are not drowns.
+void fit_match(const RawColumns& log, const RawStrings& strings, FeatureSpace& space) {
+  const Schema& schema = space.schema;
+  std::vector<std::int32_t> action_slot, field_columns;
+  for (std::int64_t a = 0; a < strings.actions.size(); ++a) action_slot.push_back(match_action_slot(schema.match_actions, strings.actions[a]));
+  for (const std::string& field : schema.match_fields) {
+    const auto& names = strings.item_fields.names;
+    field_columns.push_back(static_cast<std::int32_t>(std::find(names.begin(), names.end(), field) - names.begin()));
+  }
+  MatchFeatures match(schema);
+  Moments moments;
+  std::vector<float> features, recency;
+  for (std::size_t r = 0; r < log.split.size(); ++r) {
+    if (!is_training(log, r)) continue;
+    features.clear(), recency.clear();
+    match.append(log, static_cast<std::int64_t>(r), action_slot, field_columns, features, recency);
+    for (std::size_t at = 0; at < features.size(); at += match.width()) moments.add(std::span(features).subspan(at, match.width()));
+  }
+  space.match = moments.width() > 0 ? moments.scaling() : Scaling{std::vector<float>(match.width(), 0), std::vector<float>(match.width(), 1)};
 }
 
 // Clicks and conversions of each item in the training lists; items without a row of their own have none.
@@ -197,6 +222,7 @@ FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings,
   space.schema.match_actions = frequent(strings.actions, counts.acted, 1);
   if (space.schema.match_actions.size() > kMaxMatchActions) space.schema.match_actions.resize(kMaxMatchActions);
   fit_dense(log, space);
+  fit_match(log, strings, space);
   fit_popularity(log, strings, space);
   return space;
 }

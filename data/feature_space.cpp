@@ -108,6 +108,7 @@ FeatureSpace FeatureSpace::load(std::shared_ptr<const SafetensorsFile> file) {
   space.user_dense = load_scaling(*file, "user_dense", space.schema.user_dense);
   space.item_dense = load_scaling(*file, "item_dense", space.schema.item_dense);
   space.score = load_scaling(*file, "score", 1);
+  space.match = load_scaling(*file, "match", static_cast<std::int32_t>(match_feature_names(space.schema).size()));
   space.item_popularity = load_floats(*file, "item_popularity", space.item.rows());
   return space;
 }
@@ -117,6 +118,7 @@ void FeatureSpace::save(SafetensorsWriter& writer) const {
   save_scaling(writer, "user_dense", user_dense);
   save_scaling(writer, "item_dense", item_dense);
   save_scaling(writer, "score", score);
+  save_scaling(writer, "match", match);
   writer.add("item_popularity", std::span<const float>(item_popularity));
   each_vocabulary(*this, [&](const std::string& name, const Vocabulary& v) { v.save(writer, name); });
 }
@@ -127,7 +129,7 @@ std::string FeatureSpace::fingerprint() const {
     h = hash64(name, h);
     for (std::int32_t row = kFirstId; row < v.rows(); ++row) h = hash64(v.text(row), h);
   });
-  for (const Scaling* s : {&user_dense, &item_dense, &score})
+  for (const Scaling* s : {&user_dense, &item_dense, &score, &match})
     for (const std::vector<float>* column : {&s->mean, &s->deviation})
       h = hash64({reinterpret_cast<const char*>(column->data()), column->size() * sizeof(float)}, h);
   std::array<char, 17> hex{};

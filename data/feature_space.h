@@ -59,6 +59,7 @@ struct FeatureSpace {
   Vocabulary user, query, term, item, action;
   std::vector<Vocabulary> user_fields, context_fields, item_fields;  // one per schema entry
   Scaling user_dense, item_dense, score;   // score: one column
+  Scaling match;                           // one column per match_feature_names()
   std::vector<float> item_popularity;      // (item.rows()): clicks + conversions in the training part
 
   static FeatureSpace load(std::shared_ptr<const SafetensorsFile> file);

@@ -17,6 +17,8 @@ std::vector<std::string> match_feature_names(const Schema& schema) {
   add_counts("item");
   names.push_back("item.last");
   names.push_back("item.same_query");
+  names.push_back("item.below_last");
+  names.push_back("item.above_last");
   for (const std::string& field : schema.match_fields) add_counts(field);
   return names;
 }
@@ -53,7 +55,7 @@ void IntIndex::reserve(std::size_t keys) {
 }
 
 MatchFeatures::MatchFeatures(const Schema& schema)
-    : actions_(schema.match_actions.size() + 1), width_(actions_ + 3 + schema.match_fields.size() * (actions_ + 1)) {}
+    : actions_(schema.match_actions.size() + 1), width_(actions_ + kItemFacts + schema.match_fields.size() * (actions_ + 1)) {}
 
 void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field) {
   const auto n = static_cast<std::size_t>(candidates), values = n * static_cast<std::size_t>(std::max(1, values_per_field));
@@ -79,6 +81,7 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<cons
   start(n);
   match_items(log, r, action_slot);
   put(0, ordinals, true, rows);
+  put_neighbours(rows);
   for (std::size_t i = 0; i < n; ++i) recency.push_back(rows[i * width_ + actions_]);
 
   for (std::size_t f = 0; f < field_columns.size(); ++f) {
@@ -87,7 +90,7 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<cons
       const auto column = static_cast<std::size_t>(field_columns[f]);
       match_field(log.item_fields[column], log.event_fields[column], log, r, action_slot);
     }
-    put(actions_ + 3 + f * (actions_ + 1), ordinals, false, rows);
+    put(actions_ + kItemFacts + f * (actions_ + 1), ordinals, false, rows);
   }
 }
 
@@ -161,6 +164,17 @@ void MatchFeatures::put(std::size_t column, std::int64_t ordinals, bool item, st
     if (!item) continue;
     out[actions_ + 1] = last >= 0 && last == ordinals - 1 ? 1.0f : 0.0f;
     out[actions_ + 2] = touches_[i].same_query ? 1.0f : 0.0f;
+  }
+}
+
+void MatchFeatures::put_neighbours(std::span<float> features) const {
+  const auto latest = std::max_element(touches_.begin(), touches_.end(), [](const Touch& a, const Touch& b) { return a.last < b.last; });
+  if (latest == touches_.end() || latest->last < 0) return;  // the columns are 0
+  const auto from = static_cast<std::size_t>(latest - touches_.begin());
+  for (std::size_t i = 0; i < touches_.size(); ++i) {
+    float* out = features.data() + i * width_ + actions_ + 3;
+    if (i > from) out[0] = static_cast<float>(1.0 / static_cast<double>(i - from));
+    if (i < from) out[1] = static_cast<float>(1.0 / static_cast<double>(from - i));
   }
 }
 

@@ -1,11 +1,13 @@
 // Match features: what the user did to each candidate, and to its key fields, before. One piece of code for training, evaluation and serving,
 // over the whole history, before it is cut to the most recent events. Most items are rare or new and no embedding can know them.
 //
-// Let A = schema.match_actions and F = schema.match_fields. A candidate's row has (|A| + 1) + 3 + |F| (|A| + 2) columns:
+// Let A = schema.match_actions and F = schema.match_fields. A candidate's row has (|A| + 1) + 5 + |F| (|A| + 2) columns:
 //   item.<a>, item.other     log1p of the number of events with this item, by action; "other": any action not in A, or none
 //   item.recency             1 / (1 + events with an item since the one that last touched this item); 0 if there was none
 //   item.last                1 if it is the item touched last
 //   item.same_query          1 if it was touched under the very query of the request
+//   item.below_last, item.above_last   1 / places below, above the candidate of this list that was touched last; 0 on the other side of it, for
+//                            itself, and when none was touched. People go on from where they were.
 // and for each field f of F
 //   <f>.<a>, <f>.other       log1p of the number of events whose item shares at least one value of f with this one, by action
 //   <f>.recency              as item.recency, for such events
@@ -55,6 +57,7 @@ class MatchFeatures {
   void reserve(std::int32_t candidates, std::int32_t values_per_field);
 
  private:
+  static constexpr std::size_t kItemFacts = 5;  // item.recency .. item.above_last
   // What is known of one candidate: first for its item, then for each field.
   struct Touch {
     std::int64_t last = -1;  // ordinal of the last event, among events with an item
@@ -64,6 +67,7 @@ class MatchFeatures {
   void match_field(const Bags& candidate_values, const Bags& event_values, const RawColumns& log, std::int64_t r,
                    std::span<const std::int32_t> action_slot);
   void start(std::size_t candidates);
+  void put_neighbours(std::span<float> features) const;
   void put(std::size_t column, std::int64_t ordinals, bool item, std::span<float> features) const;
 
   std::size_t actions_, width_;            // actions_: with "other"

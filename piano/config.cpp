@@ -69,6 +69,8 @@ void visit_options(C& c, Visitor&& v) {
     Choices<SelectBy>{{"ndcg", SelectBy::ndcg}, {"target_mrr", SelectBy::target_mrr}, {"loss", SelectBy::loss}},
     "what chooses the best epoch, on the validation part: NDCG@10 of click + conversion, MRR of the request's target, or the loss", false);
   v("train.learning_rate", c.train.learning_rate, F{0, 10}, "AdamW's step size", false);
+  v("train.schedule", c.train.schedule, Choices<Schedule>{{"constant", Schedule::constant}, {"linear", Schedule::linear}},
+    "the step size over time: constant, or falling linearly to 0 at the end of train.epochs", false);
   v("train.weight_decay", c.train.weight_decay, F{0, 10}, "decoupled, on matrices only (no biases, norms or embedding rows)", false);
   v("train.beta1", c.train.beta1, F{0, 0.999999}, "AdamW's decay of the first moment", false);
   v("train.beta2", c.train.beta2, F{0, 0.999999}, "AdamW's decay of the second moment", false);

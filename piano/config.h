@@ -21,6 +21,7 @@ enum class ListLabel { any, fraction, count };
 enum class RankBy { score };
 enum class RowUpdates { lazy, dense, catchup };
 enum class SelectBy { ndcg, target_mrr, loss };
+enum class Schedule { constant, linear };
 
 struct Config {
   struct {
@@ -57,6 +58,7 @@ struct Config {
     std::int64_t epochs = 20, max_steps = 0, batch = 256, patience = 3, seed = 1;
     SelectBy select = SelectBy::ndcg;
     double learning_rate = 1e-3, weight_decay = 1e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, clip = 5;
+    Schedule schedule = Schedule::constant;
     RowUpdates rows = RowUpdates::lazy;
     std::int64_t micro_tokens = 100, accumulators = 8;
   } train;

@@ -20,7 +20,9 @@ std::string module_of(const std::string& name) { return name.substr(0, name.find
 
 }  // namespace
 
-Optimiser::Optimiser(const Config& config, ParameterStore& store, const Device& device) : config_(config), store_(store), device_(device) {
+Optimiser::Optimiser(const Config& config, ParameterStore& store, const Device& device, std::int64_t total_steps)
+    : config_(config), store_(store), device_(device), total_steps_(total_steps) {
+  PIANO_CHECK(config.train.schedule == Schedule::constant || total_steps > 0, "[optimiser] a linear schedule needs the number of steps");
   PIANO_CHECK(store.dtype() == device.dtype, "[optimiser] store and device differ in dtype");
   const std::size_t element = size_of(store.dtype());
   m_.resize(store.dense_elements() * element);
@@ -56,7 +58,9 @@ void Optimiser::reserve(std::size_t table, std::int64_t entries) {
 AdamWArgs Optimiser::args_of_step(std::int64_t step, double gradient_scale) const {
   const auto& c = config_.train;
   const auto t = static_cast<double>(step);
-  return {c.learning_rate, c.beta1, c.beta2, c.epsilon, 0, 1 - std::pow(c.beta1, t), 1 - std::pow(c.beta2, t), gradient_scale};
+  const bool linear = c.schedule == Schedule::linear;
+  const double share = linear ? std::max(0.0, 1 - (t - 1) / static_cast<double>(total_steps_)) : 1.0;
+  return {c.learning_rate * share, c.beta1, c.beta2, c.epsilon, 0, 1 - std::pow(c.beta1, t), 1 - std::pow(c.beta2, t), gradient_scale};
 }
 
 // acc[0] += acc[1], acc[2] += acc[3], ...; acc[0] += acc[2], ...: the same tree whoever walks it.

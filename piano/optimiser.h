@@ -26,7 +26,8 @@ class Optimiser {
   static constexpr std::int64_t kReplay = 256;
 
   // requires: store outlives it; store.dtype() = device.dtype
-  Optimiser(const Config& config, ParameterStore& store, const Device& device);
+  // total_steps: of the whole training, for train.schedule = linear: step s moves by learning_rate * (1 - (s - 1) / total_steps).
+  Optimiser(const Config& config, ParameterStore& store, const Device& device, std::int64_t total_steps = 0);
 
   // Adds up the accumulators (dense: a fixed pairwise tree; rows: de-duplicated, in the accumulators' order), clips by the norm over dense and
   // row gradients together, and moves the parameters. Returns the norm before clipping; when it is not finite nothing moved.
@@ -72,7 +73,7 @@ class Optimiser {
   Config config_;
   ParameterStore& store_;
   const Device& device_;
-  std::int64_t steps_ = 0;
+  std::int64_t total_steps_ = 0, steps_ = 0;
   std::vector<std::byte> m_, v_;              // dense
   std::vector<Table> tables_;
   std::vector<double> chunk_squares_;

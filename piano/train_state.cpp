@@ -13,7 +13,9 @@ constexpr int kVersion = 1;
 void require_same_config(const std::string& path, const Config& saved, const Config& asked) {
   const auto a = options(saved), b = options(asked);
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i].key == "train.epochs" || a[i].key == "train.max_steps" || a[i].key == "train.patience") continue;
+    const bool how_long = a[i].key == "train.max_steps" || a[i].key == "train.patience" ||
+                          (a[i].key == "train.epochs" && saved.train.schedule == Schedule::constant);
+    if (how_long) continue;
     if (a[i].value != b[i].value) {
       throw Error(ErrorCode::usage, path + ": the training was started with " + a[i].key + " = " + a[i].value + ", got " + b[i].value +
                                         "; resume with the same configuration, or train into another file");
@@ -29,7 +31,8 @@ void save_state(const std::string& path, const TrainState& state, const Config& 
   write_format(writer, kFormat, kVersion, kVersion);
   // How long to train is no part of the state: 400 steps, or 200 and 200 more, write the same bytes.
   Config until = config;
-  until.train.epochs = Config{}.train.epochs, until.train.max_steps = 0, until.train.patience = Config{}.train.patience;
+  until.train.max_steps = 0, until.train.patience = Config{}.train.patience;
+  if (config.train.schedule == Schedule::constant) until.train.epochs = Config{}.train.epochs;
   writer.metadata("config", to_toml(until));
   writer.metadata("data", data_fingerprint);
   nlohmann::json json{{"step", optimiser.steps()}, {"epoch", state.epoch}, {"cursor", state.cursor}, {"best_epoch", state.best_epoch},

@@ -23,7 +23,8 @@ struct TrainState {
 void save_state(const std::string& path, const TrainState& state, const Config& config, const std::string& data_fingerprint,
                 const ParameterStore& parameters, const Optimiser& optimiser);
 
-// Throws ErrorCode::usage when the state belongs to another configuration (train.epochs, max_steps and patience may differ) or other data.
+// Throws ErrorCode::usage when the state belongs to another configuration (train.max_steps and patience may differ,
+// and train.epochs unless the schedule depends on it) or other data.
 TrainState load_state(const std::string& path, const Config& config, const std::string& data_fingerprint, ParameterStore& parameters,
                       Optimiser& optimiser);
 

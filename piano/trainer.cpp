@@ -77,7 +77,8 @@ Trainer::Trainer(const Config& config, const data::Dataset& data, ThreadPool& po
   network_ = std::make_unique<Network>(config_, data.features(), parameters_);
   parameters_.allocate();
   initialise(parameters_, static_cast<std::uint64_t>(config_.train.seed));
-  optimiser_ = std::make_unique<Optimiser>(config_, parameters_, cpu_device());
+  const std::int64_t steps_an_epoch = (static_cast<std::int64_t>(training_.size()) + config_.train.batch - 1) / config_.train.batch;
+  optimiser_ = std::make_unique<Optimiser>(config_, parameters_, cpu_device(), config_.train.epochs * steps_an_epoch);
   accumulators_.resize(static_cast<std::size_t>(config_.train.accumulators));
   partials_.resize(accumulators_.size());
   for (Gradients& g : accumulators_) parameters_.prepare(g);

@@ -53,6 +53,14 @@ std::vector<float> by_definition(const Schema& schema, const OwnedRequest& r, co
     row.push_back(same_query ? 1.0f : 0.0f);
   };
   add([&](const OwnedEvent& e) { return e.item == c.id; }, true);
+  int here = -1, latest = -1;  // places of this candidate, and of the one touched last
+  for (std::size_t i = 0; i < r.candidates.size(); ++i)
+    if (r.candidates[i].id == c.id) here = static_cast<int>(i);
+  for (const OwnedEvent* e : acts)
+    for (std::size_t i = 0; i < r.candidates.size(); ++i)
+      if (r.candidates[i].id == e->item) latest = static_cast<int>(i);
+  row.push_back(latest >= 0 && here > latest ? static_cast<float>(1.0 / (here - latest)) : 0.0f);
+  row.push_back(latest >= 0 && here < latest ? static_cast<float>(1.0 / (latest - here)) : 0.0f);
   for (const std::string& field : schema.match_fields)
     add([&](const OwnedEvent& e) { return share(values_of(e.fields, field), values_of(c.fields, field)); }, false);
   return row;
@@ -92,7 +100,8 @@ TEST_CASE("match features are what their definition says, over the whole history
     for (std::size_t i = 0; i < owned.candidates.size(); ++i) {
       const std::vector<float> expected = by_definition(schema, owned, owned.candidates[i]);
       const auto row = batch.match.begin() + static_cast<std::ptrdiff_t>(i * names.size());
-      CHECK(std::vector<float>(row, row + static_cast<std::ptrdiff_t>(names.size())) == expected);
+      const Scaling& scale = dataset.features().match;  // fitted on the training part
+      for (std::size_t k = 0; k < names.size(); ++k) CHECK(row[static_cast<std::ptrdiff_t>(k)] == (expected[k] - scale.mean[k]) / scale.deviation[k]);
       CHECK(batch.recency[i] == expected[9]);
       touched += expected[9] > 0;
       same_query += expected[11] > 0;

@@ -30,10 +30,10 @@ BASE = {
 WORLD = {
     "user": 5, "query": 6, "term": 7, "item": 9, "action": 4,
     "user_fields": {"country": 4}, "context_fields": {"hour": 4}, "item_fields": {"artist": 5, "tags": 6},
-    "user_dense": 2, "item_dense": 2, "item_vector": 3, "match": 8, "score": True,
+    "user_dense": 2, "item_dense": 2, "item_vector": 3, "match": 10, "score": True,
 }
 BARE_WORLD = WORLD | {"user_fields": {}, "context_fields": {}, "item_fields": {}, "user_dense": 0, "item_dense": 0, "item_vector": 0,
-                      "match": 5, "score": False}
+                      "match": 7, "score": False}
 
 # (candidates, past events) of each list
 LISTS = ((5, 3), (1, 0), (2, 1), (5, 2))
