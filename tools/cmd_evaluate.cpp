@@ -1,8 +1,11 @@
 // piano evaluate: a model beside heuristics on the same lists.
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "data/dataset.h"
+#include "engine/base/files.h"
 #include "engine/base/log.h"
 #include "piano/evaluation_set.h"
 #include "piano/model_file.h"
@@ -70,6 +73,34 @@ std::string brief_text(const Table& table, double level) {
   return aligned(rows, "lrrrrr");
 }
 
+// One line a list and system: request, user, system, then one column per headline metric, empty where it is undefined.
+// Separated by tabs, which ids written as in run files cannot hold.
+void write_per_list(const std::string& path, const data::Dataset& dataset, const std::vector<std::int64_t>& requests, const LabelledLists& lists,
+                    const std::vector<Predictions>& systems, const EvaluationOptions& options) {
+  std::vector<RankingMetric> metrics;
+  std::string header = "request\tuser\tsystem";
+  for (const RankingMetric& metric : ranking_metrics()) {
+    if (!metric.headline || (metric.gain == Gain::true_conversion && lists.true_conversion.empty())) continue;
+    metrics.push_back(metric);
+    header += "\t" + metric.name;
+  }
+  AtomicFile file(path);
+  file.write(header + "\n");
+  for (const Predictions& system : systems) {
+    const auto values = ranking_values(lists, system.score, metrics, options);  // [metric][list]
+    for (std::size_t l = 0; l < requests.size(); ++l) {
+      std::string row = trec_field(dataset.id(requests[l])) + "\t" + trec_field(dataset.user(requests[l])) + "\t" + system.name;
+      for (const std::vector<double>& metric : values) {
+        char number[32] = "\t";
+        if (!std::isnan(metric[l])) std::snprintf(number, sizeof number, "\t%.9g", metric[l]);
+        row += number;
+      }
+      file.write(row + "\n");
+    }
+  }
+  file.commit();
+}
+
 }  // namespace
 
 void evaluate(const Arguments& arguments) {
@@ -82,6 +113,7 @@ void evaluate(const Arguments& arguments) {
       .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed")
       .value("run", "FILE", "", "write the model's order as a TREC run")
       .value("qrels", "FILE", "", "write the labels as TREC qrels: the target where there are targets, else click + conversion")
+      .value("per-list", "FILE", "", "write each list's headline metrics for each system, tab-separated: for statistics over several runs")
       .value("ties", "HOW", "hash", "exact ties: hash (the one order shown) | average (over all orders)")
       .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; 0: no intervals")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
@@ -115,6 +147,8 @@ void evaluate(const Arguments& arguments) {
   const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;
   if (line.given("run")) write_trec_run(line.text("run"), set.lists, systems.back(), grades, options);
   if (line.given("qrels")) write_trec_qrels(line.text("qrels"), set.lists, grades);
+
+  if (line.given("per-list")) write_per_list(line.text("per-list"), dataset, requests, set.lists, systems, options);
 
   Report report = piano::evaluate(set.lists, systems, options);
   if (line.given("brief")) {
