@@ -1,0 +1,67 @@
+// One small file of each format version: it must stay readable, and its model must score as it did when it was written.
+//
+// version_1_* were made in tests/golden/ by the binary that first wrote version 1:
+//   piano simulate --requests 25 --out sim.jsonl
+//   piano prepare --out version_1_data.safetensors sim.jsonl
+//   piano train --data version_1_data.safetensors --out version_1_model.safetensors --set model.d=8 --set model.heads=2
+//     --set model.layers=1 --set model.ffn=2 --set encoder.positions=24 --set train.epochs=1 --set train.batch=8
+// Do not make them again: write version_2_* beside them when the format changes. tests/cli/old_versions.clitest has the exit codes.
+#include <doctest/doctest.h>
+
+#include "piano/model_file.h"
+#include "piano/predictor.h"
+#include "tests/base/temporary_folder.h"
+
+using namespace piano;
+
+namespace {
+
+const std::string kFolder = "tests/golden/";
+
+}  // namespace
+
+TEST_CASE("files of version 1 are read, and the model's scores are what they were") {
+  const data::Dataset data(kFolder + "version_1_data.safetensors");
+  CHECK(data.size() == 25);
+  CHECK(data.raw_items() == 396);
+  CHECK(data.id(24) == "synthetic-1-24");
+  CHECK(data.requests(data::Split::test) == std::vector<std::int64_t>{22, 23, 24});
+
+  const auto model = Model::load(kFolder + "version_1_model.safetensors");
+  const Model::Impl& m = model->impl();
+  data::BatchBuilder builder(m.features, m.limits());
+  builder.attach(data);
+  ThreadPool pool(1);
+  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
+  const PredictedLogits logits = predictor.predict(data, data.requests(data::Split::test));
+  REQUIRE(logits.click.size() == 78);
+  double click = 0, conversion = 0;
+  for (const float x : logits.click) click += sigmoid(x);
+  for (const float x : logits.conversion) conversion += sigmoid(x);
+  const auto is = [](double value) { return doctest::Approx(value).epsilon(1e-4); };
+  CHECK(click == is(24.7655));
+  CHECK(conversion == is(17.7229));
+  CHECK(logits.click[0] == is(-0.745259));
+  CHECK(logits.list_click[2] == is(0.61964));
+  CHECK(logits.list_conversion[2] == is(0.773522));
+}
+
+TEST_CASE("files that need a newer reader are refused, with the version that they need") {
+  const TemporaryFolder folder;
+  for (const std::string name : {"version_1_data.safetensors", "version_1_model.safetensors"}) {
+    CAPTURE(name);
+    std::string bytes = read_all(kFolder + name);
+    const std::string needs = R"("min_reader_version":"1")";
+    REQUIRE(bytes.find(needs) != std::string::npos);
+    bytes.replace(bytes.find(needs), needs.size(), R"("min_reader_version":"2")");
+    write_all(folder / name, bytes);
+    try {
+      if (name == "version_1_data.safetensors") data::Dataset(folder / name);
+      else Model::load(folder / name);
+      FAIL("expected an error");
+    } catch (const Error& e) {
+      CHECK(e.code() == ErrorCode::model);
+      CHECK(std::string(e.what()).find("version 2, this one is 1: use a newer piano") != std::string::npos);
+    }
+  }
+}
