@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "engine/base/random.h"
 #include "piano/model_file.h"
 
 namespace piano {
@@ -15,6 +17,29 @@ double log_sigmoid_of(double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -
 void copy(Tensor from, std::vector<float>& to, std::int64_t at) {
   const auto values = from.values<float>();
   std::copy(values.begin(), values.end(), to.begin() + at);
+}
+
+// Shuffles the queries of each history among its events.
+void permute(data::Batch& batch) {
+  const data::QueryColumns old = batch.history_query;
+  data::QueryColumns& queries = batch.history_query;
+  queries.terms.ids.clear();
+  queries.terms.offsets.assign(1, 0);
+  std::vector<std::size_t> order;
+  for (std::size_t list = 0; list + 1 < batch.history_offsets.size(); ++list) {
+    const auto begin = static_cast<std::size_t>(batch.history_offsets[list]), end = static_cast<std::size_t>(batch.history_offsets[list + 1]);
+    order.resize(end - begin);
+    std::iota(order.begin(), order.end(), begin);
+    RandomStream random(static_cast<std::uint64_t>(batch.request[list]), "control.permute_past_queries");
+    random.shuffle(order);
+    for (std::size_t row = begin; row < end; ++row) {
+      const std::size_t from = order[row - begin];
+      queries.id[row] = old.id[from];
+      queries.terms.ids.insert(queries.terms.ids.end(), old.terms.ids.begin() + old.terms.offsets[from],
+                               old.terms.ids.begin() + old.terms.offsets[from + 1]);
+      queries.terms.offsets.push_back(static_cast<std::int32_t>(queries.terms.ids.size()));
+    }
+  }
 }
 
 }  // namespace
@@ -47,7 +72,7 @@ Predictor::Predictor(const Config& config, const Network& network, const Paramet
 
 Predictor::~Predictor() = default;
 
-PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const std::int64_t> requests) {
+PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const std::int64_t> requests, bool permute_past_queries) {
   PredictedLogits out;
   for (const std::int64_t r : requests) out.offsets.push_back(out.offsets.back() + data.candidate_end(r) - data.candidate_begin(r));
   const auto candidates = static_cast<std::size_t>(out.offsets.back());
@@ -60,6 +85,7 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
     for (std::size_t at = static_cast<std::size_t>(worker) * kLists; at < requests.size(); at += workers * kLists) {
       const std::size_t count = std::min(kLists, requests.size() - at);
       w.builder.build(requests.subspan(at, count), w.batch);
+      if (permute_past_queries) permute(w.batch);
       w.arena.reset();
       Context ctx;
       ctx.device = &cpu_device();

@@ -36,7 +36,9 @@ class Predictor {
             const data::BatchBuilder& builder, ThreadPool& pool);
   ~Predictor();
 
-  PredictedLogits predict(const data::Dataset& data, std::span<const std::int64_t> requests);
+  // `permute_past_queries`: a control. Each history's queries change places among its events at random (a function of the request alone), so
+  // that items, actions and ages stay and only "under which query" is wrong. A model that reads past queries must lose by it.
+  PredictedLogits predict(const data::Dataset& data, std::span<const std::int64_t> requests, bool permute_past_queries = false);
 
  private:
   struct Worker;

@@ -117,6 +117,7 @@ void evaluate(const Arguments& arguments) {
       .value("ties", "HOW", "hash", "exact ties: hash (the one order shown) | average (over all orders)")
       .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; 0: no intervals")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
+      .flag("permute-past-queries", "a control: shuffle the queries within each history first; what it costs is what they are worth")
       .flag("brief", "headline metrics on all lists alone")
       .flag("json", "the report as JSON")
       .example("piano evaluate --data data.safetensors --model model.safetensors --split test --json --run test.run");
@@ -141,7 +142,7 @@ void evaluate(const Arguments& arguments) {
   ThreadPool pool(threads_of(line));
   Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
   std::vector<Predictions> systems = std::move(set.heuristics);
-  systems.push_back(predictions_of(m.config, predictor.predict(dataset, requests)));
+  systems.push_back(predictions_of(m.config, predictor.predict(dataset, requests, line.given("permute-past-queries"))));
 
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
   const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;

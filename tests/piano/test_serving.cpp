@@ -117,6 +117,10 @@ TEST_CASE("serving: rerank and evaluation see the same numbers, whatever the bat
   CHECK(a.conversion == b.conversion);
   CHECK(a.list_click == b.list_click);
 
+  const PredictedLogits permuted = alone.predict(data, requests, true), again = shared.predict(data, requests, true);
+  CHECK(permuted.click == again.click);  // a function of the request alone
+  CHECK(permuted.click != a.click);      // past queries are read
+
   data::RequestParser parser;
   Session session(world.model);
   for (std::size_t l = 0; l < requests.size(); ++l) {
