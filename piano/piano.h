@@ -30,7 +30,7 @@ struct Ranked {
 
 struct Response {
   float list_ctr = 0;              // P(any click), or the expected fraction or count, as list.label says
-  float list_cvr = 0;              // the same for conversions, given a click
+  float list_cvr = 0;              // the same for conversions; a probability is the one given a click
   std::span<const Ranked> ranking; // best first; valid until the session's next call
 };
 
