@@ -58,7 +58,8 @@ class Session {
   ~Session();
   Session(Session&&) noexcept;
 
-  // Throws Error{data} for a request that cannot be answered: "candidates[3].dense: expected 2 numbers, got 3".
+  // Throws Error{data} for a request that cannot be answered: "candidates[3].dense: expected 2 numbers, got 3"; Error{model} when a score is
+  // not finite, which only a damaged model can do.
   const Response& rerank(const Request& request);
 
  private:

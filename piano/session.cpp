@@ -1,5 +1,6 @@
 // Serving: one request in, its order out, without an allocation once warm.
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "data/dataset.h"
@@ -41,6 +42,11 @@ const Response& Session::rerank(const Request& request) {
     s.ranking.push_back({request.candidates[i].id, 0, static_cast<std::int32_t>(i + 1),
                          ranking_score(model.config, click[i], conversion[i], s.batch.value[i]), static_cast<float>(sigmoid(click[i])),
                          static_cast<float>(sigmoid(conversion[i]))});
+  }
+  // A list has one wrong score as soon as one parameter is not a number: better no answer than a made-up order.
+  if (std::any_of(s.ranking.begin(), s.ranking.end(), [](const Ranked& r) { return !std::isfinite(r.score); })) {
+    throw Error(ErrorCode::model, s.model->impl().file->path() + ": the model gave a score that is not a number: the file is damaged "
+                                  "(piano inspect --verify), or its training went wrong");
   }
   std::sort(s.ranking.begin(), s.ranking.end(), [](const Ranked& a, const Ranked& b) {
     return a.score != b.score ? a.score > b.score : a.from < b.from;

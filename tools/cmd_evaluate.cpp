@@ -128,6 +128,8 @@ void evaluate(const Arguments& arguments) {
   options.ties = line.choice("ties", {"hash", "average"}) == 1 ? TieBreak::average : TieBreak::hash;
   options.bootstrap.replicates = static_cast<std::int32_t>(line.integer("replicates", 0, 1000000));
   const std::size_t part = line.choice("split", kParts);
+  require_distinct({{"--run", line.text("run")}, {"--qrels", line.text("qrels")}, {"--per-list", line.text("per-list")}},
+                   {{"--data", line.text("data")}, {"--model", line.text("model")}, {"--oracle", line.text("oracle")}});
   const auto model = Model::load(line.required("model"));
   const Model::Impl& m = model->impl();
   const data::Dataset dataset(line.required("data"));

@@ -62,6 +62,9 @@ void prepare(const Arguments& arguments) {
   data::ReadOptions read_options;
   read_options.on_error = line.choice("on-error", {"stop", "skip"}) == 1 ? data::OnError::skip : data::OnError::stop;
   if (read_options.on_error == data::OnError::skip) read_options.rejects = line.given("rejects") ? line.text("rejects") : out + ".rejects";
+  std::vector<NamedPath> inputs;
+  for (const std::string& file : line.files()) inputs.push_back({"the input", file});
+  require_distinct({{"--out", out}, {"--rejects", read_options.rejects}}, inputs);
 
   ProgressLine progress;
   const auto started = std::chrono::steady_clock::now();

@@ -89,7 +89,10 @@ void train(const Arguments& arguments) {
   if (options.resume && !std::filesystem::exists(options.out + ".state")) {
     throw Error(ErrorCode::usage, options.out + ".state: no such file, there is nothing to resume; train without --resume");
   }
-  const data::Dataset dataset(line.required("data"));
+  const std::string data_path = line.required("data");
+  require_distinct({{"--out", options.out}, {"the state of --out", options.out + ".state"}, {"the log of --out", options.out + ".log.jsonl"}},
+                   {{"--data", data_path}, {"--config", line.text("config")}});
+  const data::Dataset dataset(data_path);
   ThreadPool pool(threads_of(line));
   ProgressLine progress;
   options.progress = [&](const TrainProgress& p) { show(progress, p); };

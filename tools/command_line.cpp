@@ -1,6 +1,7 @@
 #include "tools/command_line.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <charconv>
 #include <thread>
 
@@ -179,6 +180,26 @@ std::string CommandLine::help() const {
   if (!impl_->examples.empty()) out += impl_->flags.empty() ? "Example:\n" : "\nExample:\n";
   for (const std::string& e : impl_->examples) out += "  " + e + "\n";
   return out;
+}
+
+void require_distinct(const std::vector<NamedPath>& outputs, const std::vector<NamedPath>& inputs) {
+  const auto is_file = [](const std::string& path) { return !path.empty() && path != "-"; };
+  const auto same = [](const std::string& a, const std::string& b) {
+    std::error_code failed;  // of paths that cannot be resolved the texts are compared
+    const auto resolved = [&](const std::string& path) {
+      const auto full = std::filesystem::weakly_canonical(std::filesystem::absolute(path, failed), failed);
+      return failed ? std::filesystem::path(path) : full;
+    };
+    return std::filesystem::equivalent(a, b, failed) || resolved(a) == resolved(b);  // equivalent(): hard links too
+  };
+  const auto check = [&](const NamedPath& a, const NamedPath& b) {
+    if (!is_file(a.path) || !is_file(b.path) || !same(a.path, b.path)) return;
+    throw Error(ErrorCode::usage, a.use + " and " + b.use + " are the same file, " + a.path + "; nothing was written, give " + a.use + " another name");
+  };
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    for (const NamedPath& input : inputs) check(outputs[i], input);
+    for (std::size_t j = 0; j < i; ++j) check(outputs[i], outputs[j]);
+  }
 }
 
 int threads_of(const CommandLine& line) {

@@ -46,6 +46,13 @@ class CommandLine {
   std::unique_ptr<Impl> impl_;
 };
 
+// Refuses to write over what is read, or two results into one file. Throws ErrorCode::usage naming the path and both uses. Empty paths and "-"
+// are no files.
+struct NamedPath {
+  std::string use, path;  // "--out", "data.safetensors"
+};
+void require_distinct(const std::vector<NamedPath>& outputs, const std::vector<NamedPath>& inputs);
+
 // The value of --threads, or all cores.
 int threads_of(const CommandLine& line);
 

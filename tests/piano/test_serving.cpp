@@ -1,6 +1,7 @@
 // Serving: a request's answer has the same bits alone, in any session, after any other request, and as evaluation sees it.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -140,4 +141,20 @@ TEST_CASE("serving: bad requests and bad files are errors with a reason") {
   CHECK_THROWS_AS(session.rerank(Request{}), Error);  // no candidates
   CHECK_THROWS_AS(Model::load(world.folder / "absent"), Error);
   CHECK_THROWS_WITH_AS(Model::load(world.folder / "data"), doctest::Contains("piano-data"), Error);  // a data set is not a model
+}
+
+TEST_CASE("serving: a model with a parameter that is not a number gives an error, not an order") {
+  const World world;
+  const Model::Impl& good = world.model->impl();
+  ParameterStore parameters;
+  const Network network(good.config, good.features, parameters);
+  parameters.allocate();
+  parameters.copy_values_from(good.parameters);
+  for (const Parameter& p : parameters.parameters()) {
+    if (p.name == "head.click.up.weight") parameters.values<float>(p)[0] = NAN;
+  }
+  save_model(world.folder / "broken", good.config, good.features, parameters);
+  data::RequestParser parser;
+  Session session(Model::load(world.folder / "broken"));
+  CHECK_THROWS_WITH_AS(session.rerank(parser.parse(world.lines[0])), doctest::Contains("damaged"), Error);
 }
