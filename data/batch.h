@@ -24,6 +24,13 @@ struct ItemColumns {
   std::vector<BagColumn> fields;
 };
 
+// What candidates have in common with past events of their list, one row each (candidate, event, column), each at most once.
+struct MatchColumns {
+  std::vector<std::int32_t> offsets{0};       // (lists + 1): list l has the rows offsets[l] .. offsets[l+1]-1
+  std::vector<std::int32_t> candidate, event; // rows of the batch
+  std::vector<std::int32_t> column;           // 0: the item itself; 1 + f: a value of schema.match_fields[f]
+};
+
 struct Batch {
   std::int32_t lists = 0;
 
@@ -40,6 +47,7 @@ struct Batch {
   ItemColumns history_item;
   std::vector<std::int32_t> history_action;   // row of the action table
   std::vector<std::int32_t> history_age;      // row of the age table: see age_bucket()
+  MatchColumns history_match;
 
   // Per candidate: rows offsets[l] .. offsets[l+1]-1, in the first ranker's order.
   std::vector<std::int32_t> offsets{0};

@@ -76,7 +76,8 @@ void BatchBuilder::Impl::append(const RawColumns& log, const RawIdMaps& m, std::
   append_history(log, m, r, b);
   append_candidates(log, m, r, b);
   const std::size_t matched = b.match.size();
-  match.append(log, r, m.action_slot, m.match_columns, b.match, b.recency);
+  match.append(log, r, m.action_slot, m.match_columns, limits.max_history, b.match, b.recency);
+  append_matches(log, r, b);
   const Scaling& scale = features.match;
   for (std::size_t i = matched; i < b.match.size(); ++i) {
     const std::size_t k = (i - matched) % match.width();
@@ -119,6 +120,18 @@ void BatchBuilder::Impl::append_candidates(const RawColumns& log, const RawIdMap
     b.value.push_back(log.value.has(row) ? log.value[row][0] : 1.0f);
   }
   b.offsets.push_back(checked32(b.rank.size()));
+}
+
+// requires: history and candidates of r are in `b`, and MatchFeatures has just seen r
+void BatchBuilder::Impl::append_matches(const RawColumns& log, std::int64_t r, Batch& b) const {
+  const std::int32_t first_candidate = b.offsets[b.offsets.size() - 2], last_event = b.history_offsets.back();
+  const std::int64_t end = log.events[2 * static_cast<std::size_t>(r) + 1];
+  for (const MatchFeatures::Match& match : match.matches()) {
+    b.history_match.candidate.push_back(first_candidate + match.candidate);
+    b.history_match.event.push_back(last_event - static_cast<std::int32_t>(end - match.event));
+    b.history_match.column.push_back(match.column);
+  }
+  b.history_match.offsets.push_back(checked32(b.history_match.event.size()));
 }
 
 BatchBuilder::BatchBuilder(const FeatureSpace& features, BuilderLimits limits) : impl_(std::make_unique<Impl>(features, limits)) {}

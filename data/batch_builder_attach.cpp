@@ -121,7 +121,11 @@ void BatchBuilder::reserve(const BatchExtent& extent, Batch& batch) {
   batch.score.reserve(rows * 2);
   batch.rank.reserve(rows);
   for (std::vector<float>* column : {&batch.click, &batch.conversion, &batch.labelled, &batch.value, &batch.recency}) column->reserve(rows);
-  impl_->match.reserve(extent.rows, extent.values_per_field);
+  const auto matches = rows * static_cast<std::size_t>(std::min(extent.history_rows, impl_->limits.max_history)) * impl_->match.columns();
+  batch.history_match.offsets.reserve(lists + 1);
+  for (std::vector<std::int32_t>* column : {&batch.history_match.candidate, &batch.history_match.event, &batch.history_match.column})
+    column->reserve(matches);
+  impl_->match.reserve(extent.rows, extent.values_per_field, std::min(extent.history_rows, impl_->limits.max_history));
 }
 
 }  // namespace piano::data

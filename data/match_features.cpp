@@ -57,7 +57,7 @@ void IntIndex::reserve(std::size_t keys) {
 MatchFeatures::MatchFeatures(const Schema& schema)
     : actions_(schema.match_actions.size() + 1), width_(actions_ + kItemFacts + schema.match_fields.size() * (actions_ + 1)) {}
 
-void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field) {
+void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent) {
   const auto n = static_cast<std::size_t>(candidates), values = n * static_cast<std::size_t>(std::max(1, values_per_field));
   counts_.reserve(n * actions_);
   touches_.reserve(n);
@@ -65,10 +65,12 @@ void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_fie
   index_.reserve(values);
   first_.reserve(values);
   links_.reserve(values);
+  matches_.reserve(n * static_cast<std::size_t>(recent) * columns());
 }
 
 void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot,
-                           std::span<const std::int32_t> field_columns, std::vector<float>& features, std::vector<float>& recency) {
+                           std::span<const std::int32_t> field_columns, std::int64_t recent, std::vector<float>& features,
+                           std::vector<float>& recency) {
   const auto at = static_cast<std::size_t>(r);
   const auto n = static_cast<std::size_t>(log.candidates[at + 1] - log.candidates[at]);
   std::int64_t ordinals = 0;
@@ -78,6 +80,8 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<cons
   features.resize(begin + n * width_);
   const std::span<float> rows = std::span(features).subspan(begin);  // (n, width)
 
+  matches_.clear();
+  recent_begin_ = log.events[2 * at + 1] - recent;
   start(n);
   match_items(log, r, action_slot);
   put(0, ordinals, true, rows);
@@ -88,7 +92,7 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<cons
     start(n);
     if (field_columns[f] >= 0) {
       const auto column = static_cast<std::size_t>(field_columns[f]);
-      match_field(log.item_fields[column], log.event_fields[column], log, r, action_slot);
+      match_field(static_cast<std::int32_t>(1 + f), log.item_fields[column], log.event_fields[column], log, r, action_slot);
     }
     put(actions_ + kItemFacts + f * (actions_ + 1), ordinals, false, rows);
   }
@@ -115,12 +119,13 @@ void MatchFeatures::match_items(const RawColumns& log, std::int64_t r, std::span
     const std::int32_t action = log.event_action[e];
     ++counts_[i * actions_ + (action < 0 ? actions_ - 1 : static_cast<std::size_t>(action_slot[static_cast<std::size_t>(action)]))];
     touches_[i].last = ordinal;
+    if (event >= recent_begin_) matches_.push_back({event, candidate, 0});
     touches_[i].same_query = touches_[i].same_query || (log.query[at] >= 0 && log.event_query[e] == log.query[at]);
   }
 }
 
-void MatchFeatures::match_field(const Bags& candidate_values, const Bags& event_values, const RawColumns& log, std::int64_t r,
-                                std::span<const std::int32_t> action_slot) {
+void MatchFeatures::match_field(std::int32_t column, const Bags& candidate_values, const Bags& event_values, const RawColumns& log,
+                                std::int64_t r, std::span<const std::int32_t> action_slot) {
   const auto at = static_cast<std::size_t>(r);
   first_.clear();
   links_.clear();
@@ -150,6 +155,7 @@ void MatchFeatures::match_field(const Bags& candidate_values, const Bags& event_
         counted_[i] = ordinal;
         ++counts_[i * actions_ + slot];
         touches_[i].last = ordinal;
+        if (event >= recent_begin_) matches_.push_back({event, static_cast<std::int32_t>(i), column});
       }
     }
   }

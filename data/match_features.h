@@ -46,15 +46,24 @@ class MatchFeatures {
   explicit MatchFeatures(const Schema& schema);
 
   std::size_t width() const { return width_; }
+  std::size_t columns() const { return 1 + (width_ - actions_ - kItemFacts) / (actions_ + 1); }  // of matches(): 1 + |F|
 
   // Features of all candidates of request r. `action_slot` maps raw actions to 0 .. |A|, the last meaning "other"; `field_columns` says which
   // raw item field each of F is, -1 = none.
+  // `recent`: how many of the last events matches() tells of.
   // ensures: `features` has got (n, width()) more numbers and `recency` n more, the item.recency column.
   void append(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot, std::span<const std::int32_t> field_columns,
-              std::vector<float>& features, std::vector<float>& recency);
+              std::int64_t recent, std::vector<float>& features, std::vector<float>& recency);
 
-  // Makes room for a list of this size.
-  void reserve(std::int32_t candidates, std::int32_t values_per_field);
+  // What the request of the last append() has in common with the last `recent` events of its history. Ordered by column, then by event.
+  struct Match {
+    std::int64_t event;                // row of RawColumns' events
+    std::int32_t candidate, column;    // place in the list; 0: the item itself, 1 + f: a value of field f of F
+  };
+  std::span<const Match> matches() const { return matches_; }
+
+  // Makes room for a list of this size with so many recent events.
+  void reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent);
 
  private:
   static constexpr std::size_t kItemFacts = 5;  // item.recency .. item.above_last
@@ -64,7 +73,7 @@ class MatchFeatures {
     bool same_query = false;
   };
   void match_items(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot);
-  void match_field(const Bags& candidate_values, const Bags& event_values, const RawColumns& log, std::int64_t r,
+  void match_field(std::int32_t column, const Bags& candidate_values, const Bags& event_values, const RawColumns& log, std::int64_t r,
                    std::span<const std::int32_t> action_slot);
   void start(std::size_t candidates);
   void put_neighbours(std::span<float> features) const;
@@ -81,6 +90,8 @@ class MatchFeatures {
   std::vector<std::int32_t> first_;
   std::vector<Link> links_;
   std::vector<std::int64_t> counted_;      // (n) the last event that was counted for the candidate: shared values count once
+  std::vector<Match> matches_;
+  std::int64_t recent_begin_ = 0;          // the first event that matches() tells of
 };
 
 }  // namespace piano::data

@@ -24,14 +24,25 @@ MultiHeadAttention MultiHeadAttention::declare(ParameterStore& store, const std:
   return layer;
 }
 
+MultiHeadAttention::Projected MultiHeadAttention::project(const Context& ctx, Tensor queries, Tensor keys) const {
+  return {linear(ctx, queries, ctx.parameter(wq), ctx.parameter(bq)), linear(ctx, keys, ctx.parameter(wk), ctx.parameter(bk))};
+}
+
+Tensor MultiHeadAttention::operator()(const Context& ctx, Projected p, Tensor values, Ragged query_rows, Ragged key_rows) const {
+  const Tensor v = linear(ctx, values, ctx.parameter(wv), ctx.parameter(bv));   // (key rows, d)
+  const Tensor o = null_key ? attention(ctx, p.q, p.k, v, query_rows, key_rows, heads, ctx.parameter(null_key), ctx.parameter(null_value))
+                            : attention(ctx, p.q, p.k, v, query_rows, key_rows, heads);
+  return linear(ctx, o, ctx.parameter(wo), ctx.parameter(bo));
+}
+
 Tensor MultiHeadAttention::operator()(const Context& ctx, Tensor queries, Tensor keys, Tensor values, Ragged query_rows,
                                       Ragged key_rows) const {
-  const Tensor q = linear(ctx, queries, ctx.parameter(wq), ctx.parameter(bq));  // (query rows, d)
-  const Tensor k = linear(ctx, keys, ctx.parameter(wk), ctx.parameter(bk));     // (key rows, d)
-  const Tensor v = linear(ctx, values, ctx.parameter(wv), ctx.parameter(bv));   // (key rows, d)
-  const Tensor o = null_key ? attention(ctx, q, k, v, query_rows, key_rows, heads, ctx.parameter(null_key), ctx.parameter(null_value))
-                            : attention(ctx, q, k, v, query_rows, key_rows, heads);
-  return linear(ctx, o, ctx.parameter(wo), ctx.parameter(bo));
+  return (*this)(ctx, project(ctx, queries, keys), values, query_rows, key_rows);
+}
+
+Tensor MultiHeadAttention::match(const Context& ctx, Projected p, Ragged key_rows, const Matches& matches, std::int64_t rows,
+                                 std::int64_t columns) const {
+  return match_attention(ctx, p.q, p.k, key_rows, heads, matches, rows, columns, null_key ? ctx.parameter(null_key) : Tensor{});
 }
 
 Tensor MultiHeadAttention::mean(const Context& ctx, Tensor values, Ragged rows) const {
@@ -41,8 +52,8 @@ Tensor MultiHeadAttention::mean(const Context& ctx, Tensor values, Ragged rows) 
 
 void MultiHeadAttention::weights(const Context& ctx, Tensor queries, Tensor keys, Ragged query_rows, Ragged key_rows,
                                  std::span<double> out) const {
-  const auto q = linear(ctx, queries, ctx.parameter(wq), ctx.parameter(bq)).values<float>();
-  const auto k = linear(ctx, keys, ctx.parameter(wk), ctx.parameter(bk)).values<float>();
+  const Projected projected = project(ctx, queries, keys);
+  const auto q = projected.q.values<float>(), k = projected.k.values<float>();
   const auto d = static_cast<std::size_t>(queries.cols());
   const std::size_t head_size = d / static_cast<std::size_t>(heads);
   const auto null = null_key ? ctx.parameters->values<float>((*ctx.parameters)[null_key]) : std::span<float>{};

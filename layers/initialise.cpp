@@ -19,6 +19,15 @@ void initialise(ParameterStore& store, std::uint64_t seed) {
     const auto rows = static_cast<double>(p.shape.rows()), cols = static_cast<double>(p.shape.cols());
     if (p.name.ends_with(".gamma")) {
       fill(p, [](RandomStream&) { return 1.0; });
+    } else if (p.name.ends_with(".wide.weight")) {
+      fill(p, [](RandomStream&) { return 0.0; });
+    } else if (p.name.ends_with(".match.weight")) {
+      fill(p, [](RandomStream&) { return 0.1; });
+    } else if (p.name == "qdir.attention.wq" || p.name == "qdir.attention.wk") {
+      std::int64_t at = 0;
+      fill(p, [&](RandomStream&) { return at++ % (p.shape.cols() + 1) == 0 ? 1.0 : 0.0; });
+    } else if (p.name == "query.id") {
+      fill(p, [&](RandomStream& r) { return 0.02 * r.normal() / std::sqrt(cols); });
     } else if (p.is_table || p.name.ends_with(".null_key") || p.name.ends_with(".null_value") || p.name.ends_with(".token")) {
       fill(p, [&](RandomStream& r) { return r.normal() / std::sqrt(cols); });
     } else if (p.shape.rank() == 2) {

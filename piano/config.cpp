@@ -38,6 +38,8 @@ void visit_options(C& c, Visitor&& v) {
     "what asks: the current query, or query and user", true);
   v("qdir.value", c.qdir.value, Choices<QdirValue>{{"query", QdirValue::query}, {"item", QdirValue::item}, {"both", QdirValue::both}},
     "what a past event answers with: its query, its item, or both", true);
+  v("qdir.match", c.qdir.match, 0,
+    "each candidate sees how much attention goes to the past events that share its item, or one of its fields", true);
   v("qdir.null_slot", c.qdir.null_slot, 0, "a learnable extra key and value, so that 'nothing in the past matches' can be said", true);
   v("encoder.position", c.encoder.position,
     Choices<PositionMode>{{"none", PositionMode::none}, {"initial_rank", PositionMode::initial_rank}},

@@ -34,7 +34,7 @@ struct Config {
     QdirMode mode = QdirMode::attend;
     QdirQuery query = QdirQuery::query;
     QdirValue value = QdirValue::both;
-    bool null_slot = true;
+    bool null_slot = true, match = true;
   } qdir;
   struct {
     bool condition = true, feedback = true;

@@ -47,7 +47,8 @@ Network::Network(const Config& config, const data::FeatureSpace& features, Param
   dense_columns_ = schema.item_dense > 0 ? schema.item_dense + 1 : 0;
   match_columns_ = config.model.match ? static_cast<std::int64_t>(data::match_feature_names(schema).size()) : 0;
   score_columns_ = schema.has_score ? 2 : 0;
-  join_item_ = Linear::declare(store, "join.item", (interest ? 2 : 1) * d + dense_columns_ + match_columns_ + score_columns_, d);
+  known_columns_ = dense_columns_ + match_columns_ + score_columns_;
+  join_item_ = Linear::declare(store, "join.item", (interest ? 2 : 1) * d + known_columns_, d);
   join_list_ = Linear::declare(store, "join.list", (2 + (context ? 1 : 0) + (interest ? 1 : 0)) * d, d, false);
   if (config.encoder.position == PositionMode::initial_rank) {
     position_ = Embedding::declare(store, "encoder.position", config.encoder.positions, d, 0);
@@ -68,6 +69,14 @@ Network::Network(const Config& config, const data::FeatureSpace& features, Param
   const std::int64_t seen = config.ian.feedback ? 2 * d : d;
   click_head_ = FeedForward::declare(store, "head.click", seen, d, 1, drop);
   conversion_head_ = FeedForward::declare(store, "head.conversion", seen, d, 1, drop);
+  if (known_columns_ > 0) {
+    click_wide_ = Linear::declare(store, "head.click.wide", known_columns_, 1, false);
+    conversion_wide_ = Linear::declare(store, "head.conversion.wide", known_columns_, 1, false);
+  }
+  if (qdir_.match_columns > 0) {
+    click_match_ = Linear::declare(store, "head.click.match", qdir_.match_columns, 1, false);
+    conversion_match_ = Linear::declare(store, "head.conversion.match", qdir_.match_columns, 1, false);
+  }
   list_click_head_ = FeedForward::declare(store, "head.list_click", d, d, 1, drop);
   list_conversion_head_ = FeedForward::declare(store, "head.list_conversion", d, d, 1, drop);
 }
@@ -85,6 +94,9 @@ Network::Entities Network::encode(const Context& ctx, const data::Batch& batch) 
   e.past.history = view(batch.history_offsets);
   e.past.past_action = batch.history_action;
   e.past.past_age = batch.history_age;
+  const data::MatchColumns& m = batch.history_match;
+  e.past.candidates = e.candidates.rows();
+  e.past.matches = {m.offsets.data(), m.candidate.data(), m.event.data(), m.column.data(), batch.lists};
   if (qdir_.reads_past_queries()) e.past.past_query = query_(ctx, batch.history_query, e.past.history, kPast);   // (history rows, d)
   if (qdir_.reads_past_items()) e.past.past_item = item_(ctx, batch.history_item, {}, e.past.history, kPast);    // (history rows, d)
   return e;
@@ -97,7 +109,7 @@ Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
   const auto list_of = list_of_row(ctx, rows);                                        // (rows)
   const auto spread = [&](Tensor per_list) { return gather_rows(ctx, per_list, list_of); };  // (lists, d) -> (rows, d)
 
-  const Tensor p = qdir_(ctx, e.past);                                                // (lists, d) or none
+  const auto [p, attended] = qdir_(ctx, e.past);                                      // (lists, d), (rows, qdir.match_columns), or none
   const Tensor e_i = item_(ctx, batch.item, batch.vector, rows, 0);                   // (rows, d)
 
   // x_i = W_x [e_i ; e_q ; e_u ; e_ctx ; p ; e_i * p ; dense ; match ; s0] + P[r_i], the list's share computed once per list.
@@ -105,7 +117,8 @@ Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
   const Tensor dense = dense_columns_ > 0 ? ctx.constant(batch.dense, {n, dense_columns_}) : Tensor{};
   const Tensor match = match_columns_ > 0 ? ctx.constant(batch.match, {n, match_columns_}) : Tensor{};
   const Tensor score = score_columns_ > 0 ? ctx.constant(batch.score, {n, score_columns_}) : Tensor{};
-  Tensor x = add(ctx, join_item_(ctx, concat(ctx, {e_i, matched, dense, match, score})),
+  const Tensor known = known_columns_ > 0 ? concat(ctx, {dense, match, score}) : Tensor{};  // (rows, known columns)
+  Tensor x = add(ctx, join_item_(ctx, concat(ctx, {e_i, matched, known})),
                  spread(join_list_(ctx, concat(ctx, {e.query, e.user, e.context, p}))));  // (rows, d)
   if (config_.encoder.position == PositionMode::initial_rank) {
     const auto last = static_cast<std::int32_t>(config_.encoder.positions - 1);
@@ -143,8 +156,13 @@ Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
     }
   }
 
+  const auto logit = [&, matches = attended](Tensor deep, const Linear& wide, const Linear& match_weights) {  // (rows, 1)
+    if (known) deep = add(ctx, deep, wide(ctx, known));
+    return matches ? add(ctx, deep, match_weights(ctx, matches)) : deep;
+  };
   const Tensor seen = config_.ian.feedback ? concat(ctx, {h_i, spread(h_0)}) : h_i;   // (rows, d or 2d)
-  return {click_head_(ctx, seen, rows), conversion_head_(ctx, seen, rows), list_click_head_(ctx, h_0, e.lists),
+  return {logit(click_head_(ctx, seen, rows), click_wide_, click_match_),
+          logit(conversion_head_(ctx, seen, rows), conversion_wide_, conversion_match_), list_click_head_(ctx, h_0, e.lists),
           list_conversion_head_(ctx, h_0, e.lists)};
 }
 

@@ -45,6 +45,8 @@ class Network {
   ContextEncoder context_;
   Qdir qdir_;
   Linear join_item_, join_list_;      // x_i, split: what differs from candidate to candidate, and what all candidates of a list share
+  // A straight way from what is known of a candidate to its logits, beside the encoder (wide & deep, Cheng et al. 2016).
+  Linear click_wide_, conversion_wide_, click_match_, conversion_match_;
   Embedding position_;
   ParameterId token_;                 // (1, d): the list token
   Linear token_condition_;            // (2d -> d), from [p ; e_q]
@@ -52,7 +54,7 @@ class Network {
   std::vector<EncoderBlock> blocks_;
   LayerNorm final_norm_;
   FeedForward click_head_, conversion_head_, list_click_head_, list_conversion_head_;
-  std::int64_t dense_columns_ = 0, match_columns_ = 0, score_columns_ = 0;
+  std::int64_t dense_columns_ = 0, match_columns_ = 0, score_columns_ = 0, known_columns_ = 0;
 };
 
 }  // namespace piano

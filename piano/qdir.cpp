@@ -20,6 +20,10 @@ Qdir Qdir::declare(ParameterStore& store, const Config& config, const data::Feat
   if (q.value == QdirValue::both) q.join_value = Linear::declare(store, "qdir.value", 2 * d, d);
   const bool null_slot = config.qdir.null_slot && q.mode != QdirMode::mean;
   q.attention = MultiHeadAttention::declare(store, "qdir.attention", d, static_cast<int>(config.model.heads), null_slot);
+  if (config.qdir.match) {
+    const auto columns = 1 + static_cast<std::int64_t>(features.schema.match_fields.size());
+    q.match_columns = (q.mode == QdirMode::mean ? 1 : config.model.heads) * columns;
+  }
   q.norm1 = LayerNorm::declare(store, "qdir.norm1", d);
   q.feed_forward = FeedForward::declare(store, "qdir.ffn", d, config.model.ffn * d, d, config.model.dropout);
   q.norm2 = LayerNorm::declare(store, "qdir.norm2", d);
@@ -44,14 +48,31 @@ Tensor Qdir::values(const Context& ctx, const Input& in) const {
   return join_value(ctx, concat(ctx, {in.past_query, in.past_item}));
 }
 
-Tensor Qdir::operator()(const Context& ctx, const Input& in) const {
+// The softmax of zeros is uniform.
+Tensor Qdir::uniform_match(const Context& ctx, const Input& in) const {
+  const auto zeros = [&](std::int64_t rows) {
+    const std::span<float> x(ctx.arena->array<float>(rows), static_cast<std::size_t>(rows));
+    std::fill(x.begin(), x.end(), 0.0f);
+    return ctx.constant(std::span<const float>(x), {rows, 1});
+  };
+  return match_attention(ctx, zeros(in.lists.rows()), zeros(in.history.rows()), in.history, 1, in.matches, in.candidates, match_columns);
+}
+
+Qdir::Interest Qdir::operator()(const Context& ctx, const Input& in) const {
   if (mode == QdirMode::off) return {};
   const Tensor g = asking(ctx, in);  // (lists, d)
-  const Tensor o = mode == QdirMode::mean ? attention.mean(ctx, values(ctx, in), in.history)
-                                          : attention(ctx, g, keys(ctx, in), values(ctx, in), in.lists, in.history);  // (lists, d)
+  Tensor o, m;                       // (lists, d), (candidates, match_columns)
+  if (mode == QdirMode::mean) {
+    o = attention.mean(ctx, values(ctx, in), in.history);
+    if (match_columns > 0) m = uniform_match(ctx, in);
+  } else {
+    const auto projected = attention.project(ctx, g, keys(ctx, in));
+    o = attention(ctx, projected, values(ctx, in), in.lists, in.history);
+    if (match_columns > 0) m = attention.match(ctx, projected, in.history, in.matches, in.candidates, match_columns / attention.heads);
+  }
   const Tensor r = norm1(ctx, add(ctx, g, dropout(ctx, o, dropout_rate, site_hash("qdir.attention.out"), in.lists)));
   const Tensor f = dropout(ctx, feed_forward(ctx, r, in.lists), dropout_rate, site_hash("qdir.ffn.out"), in.lists);
-  return norm2(ctx, add(ctx, r, f));  // p (lists, d)
+  return {norm2(ctx, add(ctx, r, f)), m ? scale(ctx, m, kMatchScale) : m};
 }
 
 void Qdir::weights(const Context& ctx, const Input& in, std::span<double> out) const {

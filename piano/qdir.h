@@ -4,6 +4,9 @@
 //
 //   k_t = e_{q_t} + age(t) + action(t);  v_t = W_v [e_{q_t} ; e_{i_t}]
 //   o = MHA(g, k, v) with a null slot;  r = LN(g + Drop(o));  p = LN(r + Drop(FFN(r)))
+//   m_i = for each head and each thing that a past item can share with candidate i (being the same item, a field's value): the attention
+//         that goes to the events which share it. Match features that ask for today's intent: they need no vector of the item or the value,
+//         and so hold for those never seen.
 #pragma once
 
 #include <span>
@@ -18,6 +21,9 @@
 
 namespace piano {
 
+// Shares of attention are small numbers; the other inputs of the heads are of order 1.
+inline constexpr double kMatchScale = 8;
+
 struct Qdir {
   QdirMode mode = QdirMode::attend;
   QdirQuery query = QdirQuery::query;
@@ -29,6 +35,7 @@ struct Qdir {
   LayerNorm norm1, norm2;
   FeedForward feed_forward;
   double dropout_rate = 0;
+  std::int64_t match_columns = 0;  // heads (one in `mean`) x (the item itself + schema.match_fields)
 
   static Qdir declare(ParameterStore& store, const Config& config, const data::FeatureSpace& features);
 
@@ -41,16 +48,23 @@ struct Qdir {
     std::span<const std::int32_t> past_action, past_age;  // (history rows)
     Ragged lists;          // one row a list
     Ragged history;
+    Matches matches;       // (candidate, history row, what they share)
+    std::int64_t candidates = 0;
   };
 
   bool reads_past_queries() const { return mode != QdirMode::off && mode != QdirMode::item_only; }
   bool reads_past_items() const { return mode != QdirMode::off && (mode == QdirMode::item_only || value != QdirValue::query); }
 
-  Tensor operator()(const Context& ctx, const Input& in) const;  // p (lists, d); no tensor when off
+  struct Interest {
+    Tensor refined;        // p (lists, d); none when off
+    Tensor matched;        // m (candidates, match_columns), times kMatchScale; none when off or qdir.match = false
+  };
+  Interest operator()(const Context& ctx, const Input& in) const;
   // How much each past event was attended to: (history rows), the mean over heads; what is missing from 1 went to the null slot.
   void weights(const Context& ctx, const Input& in, std::span<double> out) const;
 
  private:
+  Tensor uniform_match(const Context& ctx, const Input& in) const;  // m under equal weights
   Tensor asking(const Context& ctx, const Input& in) const;  // g (lists, d)
   Tensor keys(const Context& ctx, const Input& in) const;    // (history rows, d)
   Tensor values(const Context& ctx, const Input& in) const;  // (history rows, d)

@@ -43,6 +43,7 @@ void fill(const data::Schema& schema, const data::BatchExtent& extent, data::Bat
   batch.history_item.id.assign(history, data::kMissing);
   all_bags(batch.history_item.fields, history);
   batch.history_action.assign(history, data::kMissing), batch.history_age.assign(history, data::kAgeUnknown);
+  batch.history_match.offsets.assign(lists + 1, 0);
   offsets(batch.offsets, rows, 1);
   batch.item.id.assign(rows, data::kMissing);
   all_bags(batch.item.fields, rows);

@@ -81,4 +81,15 @@ struct Bags {
   std::int32_t rows = 0;
 };
 
+// Pairs of a row and a key of the same list that share something: list l has the pairs offsets[l] .. offsets[l+1]-1.
+struct Matches {
+  const std::int32_t* offsets = nullptr;  // (lists + 1)
+  const std::int32_t* rows = nullptr;     // counted over all lists, as are the keys
+  const std::int32_t* keys = nullptr;
+  const std::int32_t* columns = nullptr;  // what is shared
+  std::int32_t lists = 0;
+
+  std::int32_t size() const { return lists == 0 ? 0 : offsets[lists]; }
+};
+
 }  // namespace piano

@@ -67,6 +67,14 @@ struct AttentionArgs {
   std::int32_t heads = 1;
 };
 
+// inputs: q (keys.lists, d), k (keys.rows, d), null_k (d) or null -> output (rows, heads * columns)
+// Every pair names a key of its own list, and lies in the output.
+struct MatchAttentionArgs {
+  Ragged keys;
+  Matches matches;
+  std::int32_t heads = 1, columns = 1;
+};
+
 // inputs: x (rows, d) -> output (lists, d)
 struct SegmentMeanArgs {
   Ragged lists;

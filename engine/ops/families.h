@@ -17,6 +17,7 @@ Op log_sigmoid_row();
 Op dropout_row();                // dropout.cpp
 Op layer_norm_row();             // norm.cpp
 Op attention_row();              // attention.cpp
+Op match_attention_row();        // match_attention.cpp
 Op segment_mean_row();           // segment.cpp
 Op bce_with_logits_row();        // losses.cpp
 Op product_bce_row();

@@ -12,7 +12,7 @@
 namespace piano {
 
 enum class OpId : std::uint8_t {
-  embedding_sum, gather_rows, concat, prepend_row, linear, add, mul, scale, dropout, layer_norm, attention, segment_mean,
+  embedding_sum, gather_rows, concat, prepend_row, linear, add, mul, scale, dropout, layer_norm, attention, match_attention, segment_mean,
   log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
   count
 };
@@ -54,6 +54,13 @@ Tensor layer_norm(const Context&, Tensor x, Tensor gamma, Tensor beta);
 // null_k, null_v (d), both or neither: one more key and value in every list, so that an empty list is well defined and "nothing matches"
 // can be said. Without it a list with no keys gives zeros.
 Tensor attention(const Context&, Tensor q, Tensor k, Tensor v, Ragged queries, Ragged keys, int heads, Tensor null_k = {}, Tensor null_v = {});
+
+// How much of each list's attention goes to what a row shares with its list's keys: a count of matches, weighted by relevance.
+//   out[i, h * columns + c] = sum of softmax_j(q_l . k_j / sqrt(d_head)) of head h over the keys j with (i, j, c) in `matches`
+// q (keys.lists, d): one query a list; k (keys.rows, d); null_k (d) or absent: one more key in every list, that matches nothing.
+// out (rows, heads * columns)
+Tensor match_attention(const Context&, Tensor q, Tensor k, Ragged keys, int heads, const Matches& matches, std::int64_t rows,
+                       std::int64_t columns, Tensor null_k = {});
 
 // out (lists, d): the mean of each list's rows; zeros for an empty list.
 Tensor segment_mean(const Context&, Tensor x, Ragged lists);

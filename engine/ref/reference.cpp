@@ -7,6 +7,7 @@
 #include "engine/ref/embedding.h"
 #include "engine/ref/linear.h"
 #include "engine/ref/losses.h"
+#include "engine/ref/match_attention.h"
 #include "engine/ref/norm.h"
 #include "engine/ref/rows.h"
 #include "engine/ref/segment.h"
@@ -47,6 +48,7 @@ Device make_device(const char* name) {
   set(OpId::dropout, dropout_forward<T>, dropout_backward<T>);
   set(OpId::layer_norm, layer_norm_forward<T>, layer_norm_backward<T>);
   set(OpId::attention, attention_forward<T>, attention_backward<T>);
+  set(OpId::match_attention, match_attention_forward<T>, match_attention_backward<T>);
   set(OpId::segment_mean, segment_mean_forward<T>, segment_mean_backward<T>);
   set(OpId::log_sigmoid, log_sigmoid_forward<T>, log_sigmoid_backward<T>);
   set(OpId::bce_with_logits, pointwise_loss_forward<T, BceWithLogits>, pointwise_loss_backward<T, BceWithLogits>);

@@ -36,6 +36,10 @@ inline std::string difference(const Batch& a, const Batch& b) {
   PIANO_COMPARE(history_item);
   PIANO_COMPARE(history_action);
   PIANO_COMPARE(history_age);
+  PIANO_COMPARE(history_match.offsets);
+  PIANO_COMPARE(history_match.candidate);
+  PIANO_COMPARE(history_match.event);
+  PIANO_COMPARE(history_match.column);
   PIANO_COMPARE(offsets);
   PIANO_COMPARE(item);
   PIANO_COMPARE(dense);

@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <set>
 
 #include "data/dataset.h"
 #include "data/dataset_writer.h"
@@ -66,20 +68,28 @@ std::vector<float> by_definition(const Schema& schema, const OwnedRequest& r, co
   return row;
 }
 
-}  // namespace
-
-TEST_CASE("match features are what their definition says, over the whole history") {
+std::vector<OwnedRequest> log_with_histories() {
   RandomStream random(11, "match");
   LogShape shape;
   shape.requests = 150;
   shape.explicit_history = true;
   shape.items = 12;
   shape.queries = 2;
-  const std::vector<OwnedRequest> log = random_log(random, shape);
-  const TemporaryPath file("match.safetensors");
-  DatasetWriter writer(file.path(), {});
+  return random_log(random, shape);
+}
+
+void write(const std::vector<OwnedRequest>& log, const std::string& path) {
+  DatasetWriter writer(path, {});
   for (std::size_t i = 0; i < log.size(); ++i) writer.add_request(*View(log[i]), static_cast<std::int64_t>(i), false);
   writer.commit();
+}
+
+}  // namespace
+
+TEST_CASE("match features are what their definition says, over the whole history") {
+  const std::vector<OwnedRequest> log = log_with_histories();
+  const TemporaryPath file("match.safetensors");
+  write(log, file.path());
   const Dataset dataset(file.path());
   const Schema& schema = dataset.features().schema;
   CHECK(schema.match_actions.size() == 8);
@@ -113,4 +123,47 @@ TEST_CASE("match features are what their definition says, over the whole history
   }
   CHECK(touched > 20);  // the comparison saw something
   CHECK(same_query > 5);
+}
+
+TEST_CASE("a batch says what each candidate shares with which of the recent events of its own list") {
+  const std::vector<OwnedRequest> log = log_with_histories();
+  const TemporaryPath file("match.safetensors");
+  write(log, file.path());
+  const Dataset dataset(file.path());
+  const std::vector<std::string>& fields = dataset.features().schema.match_fields;
+  for (const std::int32_t max_history : {50, 3}) {
+    CAPTURE(max_history);
+    BatchBuilder builder(dataset.features(), {max_history, 16, true});
+    builder.attach(dataset);
+    Batch batch;
+    const std::vector<std::int64_t> requests{40, 7, 100, 101, 3};
+    builder.build(requests, batch);
+    const MatchColumns& m = batch.history_match;
+    REQUIRE(m.offsets.size() == requests.size() + 1);
+    std::size_t all = 0;
+    for (std::size_t l = 0; l < requests.size(); ++l) {
+      std::set<std::array<std::int32_t, 3>> got, expected;
+      for (auto x = static_cast<std::size_t>(m.offsets[l]); x < static_cast<std::size_t>(m.offsets[l + 1]); ++x)
+        CHECK(got.insert({m.candidate[x], m.event[x], m.column[x]}).second);  // each once
+      const OwnedRequest& r = log[static_cast<std::size_t>(requests[l])];
+      const auto kept = static_cast<std::size_t>(batch.history_offsets[l + 1] - batch.history_offsets[l]);
+      for (std::size_t i = 0; i < r.candidates.size(); ++i) {
+        for (std::size_t k = 0; k < kept; ++k) {
+          const OwnedEvent& event = r.history[r.history.size() - kept + k];
+          if (event.item.empty()) continue;
+          const std::int32_t candidate = batch.offsets[l] + static_cast<std::int32_t>(i);
+          const std::int32_t row = batch.history_offsets[l] + static_cast<std::int32_t>(k);
+          if (event.item == r.candidates[i].id) expected.insert({candidate, row, 0});
+          for (std::size_t f = 0; f < fields.size(); ++f) {
+            if (share(values_of(event.fields, fields[f]), values_of(r.candidates[i].fields, fields[f])))
+              expected.insert({candidate, row, static_cast<std::int32_t>(1 + f)});
+          }
+        }
+      }
+      CHECK(got == expected);
+      all += got.size();
+    }
+    CHECK(all > 20);
+    CHECK(all == m.event.size());
+  }
 }

@@ -24,10 +24,12 @@ struct Case {
   std::string name;
   LayerBench& bench;
   std::map<std::string, Tensor> inputs;  // variables
-  std::vector<std::int32_t> offsets, key_offsets, bag_offsets, ids;
+  std::vector<std::int32_t> offsets, key_offsets, bag_offsets, ids, match_offsets, match_rows, match_keys, match_columns;
 
   Case(std::string case_name, LayerBench& b) : name(std::move(case_name)), bench(b) {
-    for (auto [column, to] : {std::pair{"offsets", &offsets}, {"key_offsets", &key_offsets}, {"bag_offsets", &bag_offsets}, {"ids", &ids}}) {
+    for (auto [column, to] : {std::pair{"offsets", &offsets}, {"key_offsets", &key_offsets}, {"bag_offsets", &bag_offsets}, {"ids", &ids},
+                              {"match_offsets", &match_offsets}, {"match_rows", &match_rows}, {"match_keys", &match_keys},
+                              {"match_columns", &match_columns}}) {
       if (file().find(name + "/" + column) != nullptr) *to = golden::ints(file(), name + "/" + column);
     }
   }
@@ -39,6 +41,9 @@ struct Case {
   static Ragged ragged(const std::vector<std::int32_t>& o) { return {o.data(), static_cast<std::int32_t>(o.size()) - 1}; }
   Ragged rows() const { return ragged(offsets); }
   Ragged keys() const { return ragged(key_offsets); }
+  Matches matches() const {
+    return {match_offsets.data(), match_rows.data(), match_keys.data(), match_columns.data(), ragged(match_offsets).lists};
+  }
 };
 
 // `declare` makes the layer; what it returns runs it.
@@ -147,6 +152,14 @@ TEST_CASE("multi-head attention over ragged rows") {
   };
   check_case("cross_attention_null", attention_layer(true, cross));  // one list has no keys
   check_case("cross_attention", attention_layer(false, cross));
+}
+
+TEST_CASE("the attention that goes to what a row shares with its list's keys") {
+  const auto match = [](Case& c, const MultiHeadAttention& layer) {
+    return layer.match(c.bench.ctx, layer.project(c.bench.ctx, c.in("q"), c.in("k")), c.keys(), c.matches(), 8, 2);
+  };
+  check_case("match_attention_null", attention_layer(true, match));  // one list has no keys
+  check_case("match_attention", attention_layer(false, match));
 }
 
 TEST_CASE("attention with uniform weights uses the value and output projections alone") {

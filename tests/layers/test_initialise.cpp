@@ -45,6 +45,23 @@ TEST_CASE("initial values have the sizes that their header states") {
   CHECK(of(store, "attention.bq") == std::vector<double>(16, 0.0));
 }
 
+TEST_CASE("what QDIR's attention learns from starts where the header says") {
+  ParameterStore store(DType::f32);
+  MultiHeadAttention::declare(store, "qdir.attention", 4, 2, true);
+  Embedding::declare(store, "query.id", 200, 16, 0);
+  Linear::declare(store, "head.click.match", 3, 1, false);
+  Linear::declare(store, "head.click.wide", 3, 1, false);
+  store.allocate();
+  initialise(store, 1);
+  const std::vector<double> identity{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+  CHECK(of(store, "qdir.attention.wq") == identity);
+  CHECK(of(store, "qdir.attention.wk") == identity);
+  CHECK(of(store, "qdir.attention.wv") != identity);
+  CHECK(std::abs(deviation(of(store, "query.id")) / 0.005 - 1) < 0.05);  // 1 / sqrt(16) / 50
+  CHECK(of(store, "head.click.match.weight") == std::vector<double>(3, static_cast<double>(0.1f)));
+  CHECK(of(store, "head.click.wide.weight") == std::vector<double>(3, 0.0));
+}
+
 TEST_CASE("initial values are the same in float and double, depend on the seed, and not on what else is declared") {
   const ParameterStore store = initialised(DType::f32, 1), wide = initialised(DType::f64, 1), other = initialised(DType::f32, 2),
                        more = initialised(DType::f32, 1, true);

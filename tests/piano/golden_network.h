@@ -35,6 +35,8 @@ struct ModelFile {
     b.history_item = {integers("history_item.id"), fields("history_item.fields", features.schema.item_fields)};
     b.history_action = integers("history_action");
     b.history_age = integers("history_age");
+    b.history_match = {integers("history_match.offsets"), integers("history_match.candidate"), integers("history_match.event"),
+                       integers("history_match.column")};
     b.offsets = integers("offsets");
     b.item = {integers("item.id"), fields("item.fields", features.schema.item_fields)};
     b.dense = reals("dense");

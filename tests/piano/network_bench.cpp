@@ -1,5 +1,6 @@
 #include "tests/piano/network_bench.h"
 
+#include <algorithm>
 #include <numeric>
 #include <sstream>
 
@@ -77,6 +78,19 @@ data::Batch select(const data::Batch& b, const Rows& lists, const Rows& offsets,
   out.history_item = take(b.history_item, history);
   out.history_action = take(b.history_action, history, h);
   out.history_age = take(b.history_age, history, h);
+  const data::MatchColumns& m = b.history_match;
+  for (std::size_t l = 0; l < lists.size(); ++l) {
+    const auto old = static_cast<std::size_t>(lists[l]);
+    for (auto x = static_cast<std::size_t>(m.offsets[old]); x < static_cast<std::size_t>(m.offsets[old + 1]); ++x) {
+      const auto place = [](const Rows& rows, std::int32_t row) {
+        return static_cast<std::int32_t>(std::find(rows.begin(), rows.end(), row) - rows.begin());
+      };
+      out.history_match.candidate.push_back(place(candidates, m.candidate[x]));
+      out.history_match.event.push_back(place(history, m.event[x]));
+      out.history_match.column.push_back(m.column[x]);
+    }
+    out.history_match.offsets.push_back(static_cast<std::int32_t>(out.history_match.event.size()));
+  }
   out.offsets = offsets;
   out.item = take(b.item, candidates);
   out.dense = take(b.dense, candidates, n);
@@ -160,6 +174,17 @@ data::Batch random_batch(const World& w, const std::vector<Extent>& lists, std::
       b.conversion.push_back(random.uniform() < 0.5 ? b.click.back() : 0.0f);
       b.labelled.push_back(random.uniform() < 0.9 ? 1.0f : 0.0f);
     }
+    for (std::int32_t i = 0; i < extent.candidates; ++i) {
+      for (std::int32_t t = 0; t < extent.history; ++t) {
+        for (std::int32_t c = 0; c <= static_cast<std::int32_t>(w.match_fields.size()); ++c) {
+          if (random.uniform() < 0.6) continue;
+          b.history_match.candidate.push_back(b.offsets.back() + i);
+          b.history_match.event.push_back(b.history_offsets.back() - extent.history + t);
+          b.history_match.column.push_back(c);
+        }
+      }
+    }
+    b.history_match.offsets.push_back(static_cast<std::int32_t>(b.history_match.event.size()));
     b.offsets.push_back(b.offsets.back() + extent.candidates);
   }
   b.history_item.fields.resize(w.item_fields.size());

@@ -20,7 +20,7 @@ import plain_model as model
 
 BASE = {
     "model.d": 8, "model.heads": 2, "model.layers": 1, "model.ffn": 2, "model.match": True,
-    "qdir.mode": "attend", "qdir.query": "query", "qdir.value": "both", "qdir.null_slot": True,
+    "qdir.mode": "attend", "qdir.query": "query", "qdir.value": "both", "qdir.null_slot": True, "qdir.match": True,
     "ian.condition": True, "ian.feedback": True, "ian.pool": "token", "encoder.position": "initial_rank", "encoder.positions": 4,
     "list.label": "any",
     "loss.click": 1.0, "loss.conversion": 1.0, "loss.list_click": 0.5, "loss.list_conversion": 0.5, "loss.listwise": 0.25, "loss.lambda": 1.0,
@@ -30,10 +30,10 @@ BASE = {
 WORLD = {
     "user": 5, "query": 6, "term": 7, "item": 9, "action": 4,
     "user_fields": {"country": 4}, "context_fields": {"hour": 4}, "item_fields": {"artist": 5, "tags": 6},
-    "user_dense": 2, "item_dense": 2, "item_vector": 3, "match": 10, "score": True,
+    "user_dense": 2, "item_dense": 2, "item_vector": 3, "match": 10, "match_fields": 1, "score": True,
 }
 BARE_WORLD = WORLD | {"user_fields": {}, "context_fields": {}, "item_fields": {}, "user_dense": 0, "item_dense": 0, "item_vector": 0,
-                      "match": 7, "score": False}
+                      "match": 7, "match_fields": 0, "score": False}
 
 # (candidates, past events) of each list
 LISTS = ((5, 3), (1, 0), (2, 1), (5, 2))
@@ -44,7 +44,7 @@ ONE_BY_ONE = ((1, 1),)
 # name -> (options that differ from BASE, world, lists)
 CASES = {
     "default": ({"model.layers": 2}, WORLD, LISTS),
-    "query_user": ({"qdir.query": "query+user", "qdir.value": "query", "list.label": "fraction", "loss.lambda": 0.5}, WORLD, LISTS),
+    "query_user": ({"qdir.query": "query+user", "qdir.value": "query", "qdir.match": False, "list.label": "fraction", "loss.lambda": 0.5}, WORLD, LISTS),
     "count_mean": ({"ian.pool": "mean", "qdir.value": "item", "list.label": "count"}, WORLD, LISTS),
     "mode_mean": ({"qdir.mode": "mean", "ian.pool": "attention", "ian.feedback": False, "loss.listwise": 0.0}, WORLD, LISTS),
     "item_only": ({"qdir.mode": "item_only", "ian.condition": False, "qdir.null_slot": False}, WORLD, OTHER_LISTS),
@@ -86,6 +86,7 @@ def draw_request(rng, w, n, t):
                 "action": int(rng.integers(w["action"])), "age": int(rng.integers(26))} for _ in range(t)]
     return {"query": query(), "user": int(rng.integers(w["user"])), "user_fields": fields(w["user_fields"]),
             "user_dense": numbers(w["user_dense"]), "context_fields": fields(w["context_fields"]), "history": history,
+            "matches": [(i, e, k) for i in range(n) for e in range(t) for k in range(1 + w["match_fields"]) if rng.random() < 0.4],
             "candidates": candidates}
 
 
@@ -136,6 +137,11 @@ def batch_tensors(prefix, w, batch):
     ints("history_offsets", np.cumsum([0] + [len(r["history"]) for r in batch]))
     ints("history_action", [e["action"] for e in events])
     ints("history_age", [e["age"] for e in events])
+    ints("history_match.offsets", np.cumsum([0] + [len(r["matches"]) for r in batch]))
+    before = lambda key: np.cumsum([0] + [len(r[key]) for r in batch])[:-1]
+    ints("history_match.candidate", [first + m[0] for first, r in zip(before("candidates"), batch) for m in r["matches"]])
+    ints("history_match.event", [first + m[1] for first, r in zip(before("history"), batch) for m in r["matches"]])
+    ints("history_match.column", [m[2] for r in batch for m in r["matches"]])
     ints("offsets", np.cumsum([0] + [len(r["candidates"]) for r in batch]))
     ints("rank", [rank for r in batch for rank in range(len(r["candidates"]))])
     if w["user_dense"]:
@@ -263,6 +269,17 @@ def make_layers(folder, seed):
     case("self_attention", model.attention_shapes("layer", d, False), {"x": (n, d)}, self_attention, offsets=offsets(rows))
     case("cross_attention_null", model.attention_shapes("layer", d, True), cross, cross_attention, **ragged)
     case("cross_attention", model.attention_shapes("layer", d, False), cross, cross_attention, **ragged)
+    # Lists of keys have the sizes `keys`; the rows 0-2 see the first list, row 3 the second (which has none), the rows 4-7 the third.
+    matches = [[(0, 1, 0), (1, 0, 0), (1, 0, 1), (1, 1, 1)], [], [(0, 0, 0), (0, 1, 0), (0, 2, 1), (3, 2, 0)]]
+    first = lambda sizes: np.cumsum((0,) + sizes)[:-1]
+    pairs = {"match_offsets": np.cumsum([0] + [len(m) for m in matches]),
+             "match_rows": [r + i for r, m in zip(first(rows), matches) for i, _, _ in m],
+             "match_keys": [k + j for k, m in zip(first(keys), matches) for _, j, _ in m],
+             "match_columns": [column for m in matches for _, _, column in m]}
+    for name, null_slot in (("match_attention_null", True), ("match_attention", False)):
+        case(name, model.attention_shapes("layer", d, null_slot), {"q": (len(rows), d), "k": (m, d)},
+             lambda p, i: torch.cat([layers.match(p, "layer", q, k, heads, pairs_of_list, n_rows, 2) for q, k, pairs_of_list, n_rows
+                                     in zip(i["q"], cut(i["k"], keys), matches, rows)]), key_offsets=offsets(keys), **pairs)
     case("mean_attention", model.attention_shapes("layer", d, False), {"v": (m, d)},
          lambda p, i: torch.cat([layers.mean_attention(p, "layer", v) for v in cut(i["v"], keys)]), key_offsets=offsets(keys))
     case("feed_forward", model.feed_forward_shapes("layer", d, 4 * d, d), {"x": (n, d)},

@@ -43,6 +43,22 @@ def attention(q, k, v, heads, null_k=None, null_v=None):
     return torch.cat(outs, 1)
 
 
+def match_attention(q, k, heads, matches, rows, columns, null_k=None):
+    """The attention of one list's query q (d) that goes to the keys a row shares something with: (rows, heads * columns).
+
+    `matches` holds (row, key, column).
+    """
+    keys, width = (torch.cat([k, null_k[None]]) if null_k is not None else k), q.shape[0] // heads
+    cells = [[[] for _ in range(heads * columns)] for _ in range(rows)]
+    for h in range(heads):
+        c = slice(h * width, (h + 1) * width)
+        weights = torch.softmax(keys[:, c] @ q[c] / math.sqrt(width), 0)
+        for row, key, column in matches:
+            cells[row][h * columns + column].append(weights[key])
+    zero = torch.zeros((), dtype=q.dtype)
+    return torch.stack([torch.stack([sum(cell, zero) for cell in row]) for row in cells])
+
+
 def _project(p, name, which, x):
     return x @ p[f"{name}.w{which}"].T + p[f"{name}.b{which}"]
 
@@ -52,6 +68,11 @@ def multi_head_attention(p, name, q, k, v, heads):
     o = attention(_project(p, name, "q", q), _project(p, name, "k", k), _project(p, name, "v", v), heads,
                   p.get(name + ".null_key"), p.get(name + ".null_value"))
     return _project(p, name, "o", o)
+
+
+def match(p, name, q, k, heads, matches, rows, columns):
+    """One list with one query q (d)."""
+    return match_attention(_project(p, name, "q", q), _project(p, name, "k", k), heads, matches, rows, columns, p.get(name + ".null_key"))
 
 
 def mean_attention(p, name, values):

@@ -6,7 +6,7 @@ A batch is a list of requests, each a dict of plain Python values; parameters ar
 import torch
 import torch.nn.functional as F
 
-from plain_layers import attention, bag_mean, encoder_block, feed_forward, layer_norm, linear, mean_attention, multi_head_attention
+from plain_layers import attention, bag_mean, encoder_block, feed_forward, layer_norm, linear, match, match_attention, mean_attention, multi_head_attention
 
 DTYPE = torch.float64
 
@@ -30,6 +30,13 @@ def norm_shapes(name, d):
 
 def feed_forward_shapes(name, inputs, hidden, outputs):
     return linear_shapes(name + ".up", inputs, hidden) | linear_shapes(name + ".down", hidden, outputs)
+
+
+def match_heads(c):
+    """How many weightings of the past each candidate's matches are counted with."""
+    if c["qdir.mode"] == "off" or not c["qdir.match"]:
+        return 0
+    return 1 if c["qdir.mode"] == "mean" else c["model.heads"]
 
 
 def shapes(c, w):
@@ -72,9 +79,13 @@ def shapes(c, w):
         out |= norm_shapes(name + ".norm1", d) | attention_shapes(name + ".attention", d, False)
         out |= norm_shapes(name + ".norm2", d) | feed_forward_shapes(name + ".ffn", d, ffn, d)
     out |= norm_shapes("encoder.norm", d)
+    matched = match_heads(c) * (1 + w["match_fields"])
     seen = 2 * d if c["ian.feedback"] else d
     for head, width in (("click", seen), ("conversion", seen), ("list_click", d), ("list_conversion", d)):
         out |= feed_forward_shapes("head." + head, width, d, 1)
+        if not head.startswith("list"):
+            out |= linear_shapes(f"head.{head}.wide", numbers, 1, bias=False) if numbers else {}
+            out |= linear_shapes(f"head.{head}.match", matched, 1, bias=False) if matched else {}
     return out
 
 
@@ -95,11 +106,11 @@ def encode_item(p, w, item_id, fields, vector):
     return encode(p, "item", parts)
 
 
-def refine(p, c, w, e_q, e_u, history):
-    """QDIR for one request: the refined interest (d), or None when it is off."""
-    mode = c["qdir.mode"]
+def refine(p, c, w, e_q, e_u, request):
+    """QDIR for one request: the refined interest (d) and the matches of each candidate (n, columns); None where they are off."""
+    mode, history, n = c["qdir.mode"], request["history"], len(request["candidates"])
     if mode == "off":
-        return None
+        return None, None
     value = "item" if mode == "item_only" else c["qdir.value"]
     g = linear(p, "qdir.query", torch.cat([e_q, e_u])) if c["qdir.query"] == "query+user" else e_q
     keys, values = [], []
@@ -112,12 +123,16 @@ def refine(p, c, w, e_q, e_u, history):
         values.append({"query": past_query, "item": past_item}[value] if value != "both"
                       else linear(p, "qdir.value", torch.cat([past_query, past_item])))
     stack = lambda rows: torch.stack(rows) if rows else torch.zeros(0, c["model.d"], dtype=DTYPE)
+    columns = 1 + w["match_fields"]
     if mode == "mean":
         o = mean_attention(p, "qdir.attention", stack(values))[0]
+        equal = torch.zeros(len(history), 1, dtype=DTYPE)
+        m = match_attention(torch.zeros(1, dtype=DTYPE), equal, 1, request["matches"], n, columns)
     else:
         o = multi_head_attention(p, "qdir.attention", g[None], stack(keys), stack(values), c["model.heads"])[0]
+        m = match(p, "qdir.attention", g, stack(keys), c["model.heads"], request["matches"], n, columns)
     r = layer_norm(p, "qdir.norm1", g + o)
-    return layer_norm(p, "qdir.norm2", r + feed_forward(p, "qdir.ffn", r))
+    return layer_norm(p, "qdir.norm2", r + feed_forward(p, "qdir.ffn", r)), 8 * m if c["qdir.match"] else None
 
 
 def forward(p, c, w, request):
@@ -128,14 +143,15 @@ def forward(p, c, w, request):
     e_ctx = None
     if w["context_fields"]:
         e_ctx = encode(p, "context", [bag_mean(p["context.field." + f], request["context_fields"][f]) for f in w["context_fields"]])
-    interest = refine(p, c, w, e_q, e_u, request["history"])
+    interest, matched = refine(p, c, w, e_q, e_u, request)
 
-    rows = []
+    rows, wide = [], []
     for rank, item in enumerate(request["candidates"]):
         e_i = encode_item(p, w, item["id"], item["fields"], item["vector"])
         own = [e_i] + ([e_i * interest] if interest is not None else [])
-        own += [number_row(item[k]) for k, wanted in (("dense", w["item_dense"] > 0), ("match", c["model.match"] and w["match"] > 0),
-                                                      ("score", w["score"])) if wanted]
+        known = [number_row(item[k]) for k, wanted in (("dense", w["item_dense"] > 0), ("match", c["model.match"] and w["match"] > 0),
+                                                        ("score", w["score"])) if wanted]
+        own, wide = own + known, wide + ([torch.cat(known)] if known else [])
         shared = [v for v in (e_q, e_u, e_ctx, interest) if v is not None]
         x = linear(p, "join.item", torch.cat(own)) + linear(p, "join.list", torch.cat(shared))
         if c["encoder.position"] == "initial_rank":
@@ -158,7 +174,14 @@ def forward(p, c, w, request):
         h_0 = h.mean(0) if c["ian.pool"] == "mean" else attention(p["ian.pool.token"], h, h, 1)[0]
 
     seen = torch.cat([h_i, h_0.expand(len(h_i), -1)], 1) if c["ian.feedback"] else h_i
-    return {"click": feed_forward(p, "head.click", seen)[:, 0], "conversion": feed_forward(p, "head.conversion", seen)[:, 0],
+
+    def item_head(name):
+        logits = feed_forward(p, name, seen)[:, 0]
+        if wide:
+            logits = logits + linear(p, name + ".wide", torch.stack(wide))[:, 0]
+        return logits if matched is None else logits + linear(p, name + ".match", matched)[:, 0]
+
+    return {"click": item_head("head.click"), "conversion": item_head("head.conversion"),
             "list_click": feed_forward(p, "head.list_click", h_0)[0], "list_conversion": feed_forward(p, "head.list_conversion", h_0)[0]}
 
 
