@@ -1,6 +1,8 @@
 #include "data/request_check.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 
 #include "engine/base/error.h"
@@ -46,12 +48,6 @@ void check_dense(const Path& path, std::span<const float> values, std::int32_t& 
 void RequestChecker::check_logged(const Request& request, DenseWidths& widths) {
   DenseWidths learnt = widths;
   check(request, learnt, true);
-  if (!request.target.empty() && seen_.find(request.target) < 0) fail("target", quoted(request.target) + " is not among the candidates");
-  if (request.time)
-    for (std::size_t t = 0; t < request.history.size(); ++t)
-      if (request.history[t].time && *request.history[t].time > *request.time)
-        fail(Path{"history", t, "time"}.text(), std::to_string(*request.history[t].time) + " is after the request's time " +
-                                                    std::to_string(*request.time) + "; a history holds the past only");
   widths = learnt;
 }
 
@@ -61,7 +57,7 @@ void RequestChecker::check(const Request& request, DenseWidths& widths, bool lea
   check_fields({nullptr, 0, "user.fields"}, request.user_fields);
   check_dense({nullptr, 0, "user.dense"}, request.user_dense, widths.user, learn);
   check_fields({nullptr, 0, "context"}, request.context);
-  for (std::size_t t = 0; t < request.history.size(); ++t) check_fields({"history", t, "fields"}, request.history[t].fields);
+  check_history(request);
 
   if (request.candidates.empty()) fail("candidates", "expected at least one");
   seen_.clear();
@@ -79,6 +75,42 @@ void RequestChecker::check(const Request& request, DenseWidths& widths, bool lea
     if (c.conversion.value_or(false) && !c.click.value_or(true)) fail(path("conversion").text(), "expected at most click = 0, got 1");
     if (c.position && *c.position < 0) fail(path("position").text(), "expected 1 or more, got " + std::to_string(*c.position));
   }
+  check_positions(request.candidates);
+  if (!request.target.empty() && seen_.find(request.target) < 0) fail("target", quoted(request.target) + " is not among the candidates");
+}
+
+// Events without a time may stand anywhere; the others ascend and end at the request's own time.
+void RequestChecker::check_history(const Request& request) const {
+  std::size_t last = request.history.size();  // the event before that has a time; none yet
+  for (std::size_t t = 0; t < request.history.size(); ++t) {
+    const Event& event = request.history[t];
+    check_fields({"history", t, "fields"}, event.fields);
+    if (!event.time) continue;
+    const auto refuse = [&](const std::string& what) { fail(Path{"history", t, "time"}.text(), std::to_string(*event.time) + what); };
+    if (request.time && *event.time > *request.time)
+      refuse(" is after the request's time " + std::to_string(*request.time) + "; a history holds the past only");
+    if (last < t && *event.time < *request.history[last].time)
+      refuse(" is before history[" + std::to_string(last) + "].time " + std::to_string(*request.history[last].time) +
+             "; give the oldest event first");
+    last = t;
+  }
+}
+
+// Two candidates cannot have been shown at one place; one without a position was shown in the order given.
+void RequestChecker::check_positions(std::span<const Candidate> candidates) {
+  if (std::none_of(candidates.begin(), candidates.end(), [](const Candidate& c) { return c.position.has_value(); })) return;
+  shown_.clear();
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const auto place = static_cast<std::int64_t>(i) + 1;
+    if (const std::int64_t position = candidates[i].position.value_or(place); position > 0) shown_.emplace_back(position, i);
+  }
+  std::sort(shown_.begin(), shown_.end());
+  const auto same = std::adjacent_find(shown_.begin(), shown_.end(), [](const Shown& a, const Shown& b) { return a.first == b.first; });
+  if (same == shown_.end()) return;
+  const std::size_t first = same->second, second = std::next(same)->second;
+  const auto how = [&](std::size_t i) { return candidates[i].position ? "" : " (the order given)"; };
+  fail(Path{"candidates", second, "position"}.text(),
+       std::to_string(same->first) + how(second) + " is already the position of candidates[" + std::to_string(first) + "]" + how(first));
 }
 
 }  // namespace piano::data

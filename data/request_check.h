@@ -1,7 +1,11 @@
 // What is wrong with a request, in one line that names the JSON path. One rule for logs and for live requests.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include "data/interner.h"
 #include "data/request.h"
@@ -15,16 +19,21 @@ struct DenseWidths {
 
 class RequestChecker {
  public:
-  // A line of a log: unknown widths are learnt from the first value; the past must be past and the target a candidate.
-  // Throws ErrorCode::data, and then `widths` is unchanged.
+  // A line of a log: unknown widths are learnt from the first value. Throws ErrorCode::data, and then `widths` is unchanged.
   void check_logged(const Request& request, DenseWidths& widths);
-  // A request to answer: what has width 0 is unknown to the model and not looked at, nor is the target, and an event may come from a clock
-  // that is ahead.
+  // A request to answer: what has width 0 is unknown to the model and not looked at. Everything else is as for a log, labels and target too:
+  // a line that can be answered can be logged. Throws ErrorCode::data.
   void check_live(const Request& request, DenseWidths widths);
 
  private:
+  using Shown = std::pair<std::int64_t, std::size_t>;  // position, candidate
+
   void check(const Request& request, DenseWidths& widths, bool learn);
-  Interner seen_;  // ids of the list
+  void check_history(const Request& request) const;
+  void check_positions(std::span<const Candidate> candidates);
+
+  Interner seen_;              // ids of the list
+  std::vector<Shown> shown_;   // kept for its memory
 };
 
 }  // namespace piano::data

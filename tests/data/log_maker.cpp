@@ -78,7 +78,7 @@ struct Maker {
     return e;
   }
 
-  OwnedCandidate candidate(const std::string& id) {
+  OwnedCandidate candidate(const std::string& id, std::int32_t place) {
     OwnedCandidate c;
     c.id = id;
     if (maybe(0.8)) c.score = number();
@@ -88,7 +88,10 @@ struct Maker {
     if (maybe(0.5)) c.vector = {number(), number(), number()};
     if (maybe(0.9)) c.click = maybe(0.3);
     if (c.click && maybe(0.9)) c.conversion = *c.click && maybe(0.4);
-    if (maybe(0.2)) c.position = static_cast<std::int32_t>(random.below(3));
+    if (maybe(0.2)) {  // not shown, or somewhere below the list, each at its own place
+      const auto screen = static_cast<std::int32_t>(random.below(3));
+      c.position = screen == 0 ? 0 : 100 * screen + place;
+    }
     return c;
   }
 
@@ -106,7 +109,7 @@ struct Maker {
     for (std::size_t i = 0; i < items.size(); ++i) items[i] = static_cast<int>(i);
     random.shuffle(items);
     const std::uint64_t n = 1 + random.below(9);
-    for (std::uint64_t i = 0; i < n; ++i) r.candidates.push_back(candidate(shape.prefix + "t" + std::to_string(items[i])));
+    for (std::uint64_t i = 0; i < n; ++i) r.candidates.push_back(candidate(shape.prefix + "t" + std::to_string(items[i]), static_cast<std::int32_t>(i) + 1));
     if (maybe(0.3)) r.target = r.candidates[random.below(n)].id;
     if (shape.explicit_history && maybe(0.8)) {
       r.has_history = true;

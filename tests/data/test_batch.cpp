@@ -129,7 +129,6 @@ TEST_CASE("a live request is checked, what the model does not know is passed ove
   OwnedRequest more = r;
   more.context.push_back({"unheard of", {"x"}});
   more.candidates[0].fields.push_back({"unheard of", {"x"}});
-  more.target = "not among them";
   builder.build(*View(more), batch);
   CHECK(difference(plain, batch) == "");
 
@@ -138,9 +137,49 @@ TEST_CASE("a live request is checked, what the model does not know is passed ove
   more.candidates.clear();
   CHECK_THROWS_WITH_AS(builder.build(*View(more), batch), "candidates: expected at least one", Error);
 
-  r.history = {{1060, "q", "", "", {}}, {999, "q", "", "", {}}, {1000 - 3600, "q", "", "", {}}, {std::nullopt, "q", "", "", {}}};
-  builder.build(*View(r), batch);  // a clock ahead by a minute counts as now
-  CHECK(batch.history_age == std::vector<std::int32_t>{1, 1, 7, kAgeUnknown});
+  r.history = {{1000 - 3600, "q", "", "", {}}, {std::nullopt, "q", "", "", {}}, {999, "q", "", "", {}}, {1000, "q", "", "", {}}};
+  builder.build(*View(r), batch);
+  CHECK(batch.history_age == std::vector<std::int32_t>{7, kAgeUnknown, 1, 1});
+}
+
+TEST_CASE("what a log may not say, a request to answer may not say either, in the same words") {
+  RandomStream random(9, "rules");
+  const TemporaryPath file("rules.safetensors"), other("refused.safetensors");
+  write_log(file.path(), random_log(random, {}), {});
+  const Dataset dataset(file.path());
+  BatchBuilder builder(dataset.features(), {});
+  Batch batch;
+  DatasetWriter writer(other.path(), {});
+  OwnedRequest good;
+  good.time = 1000;
+  good.has_history = true;
+  good.history = {{std::nullopt, "q", "", "", {}}, {900, "q", "", "", {}}, {std::nullopt, "q", "", "", {}}, {900, "q", "", "", {}}};
+  good.candidates.resize(4);
+  for (std::size_t i = 0; i < 4; ++i) good.candidates[i].id = std::string(1, static_cast<char>('a' + i));
+  good.candidates[0].position = good.candidates[2].position = 0;  // not shown, as often as one likes
+  good.target = "c";
+  builder.build(*View(good), batch);
+  writer.add_request(*View(good), 0, false);
+
+  const auto both_refuse = [&](const OwnedRequest& bad, const char* reason) {
+    CHECK_THROWS_WITH_AS(builder.build(*View(bad), batch), reason, Error);
+    CHECK_THROWS_WITH_AS(writer.add_request(*View(bad), 1, false), reason, Error);
+  };
+  OwnedRequest bad = good;
+  bad.history[3].time = 1001;
+  both_refuse(bad, "history[3].time: 1001 is after the request's time 1000; a history holds the past only");
+  bad.history[3].time = 899;
+  both_refuse(bad, "history[3].time: 899 is before history[1].time 900; give the oldest event first");
+  bad.time.reset();
+  both_refuse(bad, "history[3].time: 899 is before history[1].time 900; give the oldest event first");
+  bad = good;
+  bad.target = "e";
+  both_refuse(bad, "target: \"e\" is not among the candidates");
+  bad = good;
+  bad.candidates[0].position = bad.candidates[2].position = 7;
+  both_refuse(bad, "candidates[2].position: 7 is already the position of candidates[0]");
+  bad.candidates[2].position = 2;
+  both_refuse(bad, "candidates[2].position: 2 is already the position of candidates[1] (the order given)");
 }
 
 TEST_CASE("ages fall into buckets of a factor of two") {
