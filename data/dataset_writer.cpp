@@ -8,6 +8,7 @@
 #include "data/dataset_writer_events.h"
 #include "data/dataset_writer_fit.h"
 #include "data/dataset_writer_split.h"
+#include "data/id_set.h"
 #include "data/packed_file.h"
 #include "engine/base/check.h"
 
@@ -117,6 +118,7 @@ struct DatasetWriter::Impl {
   WriterOptions options;
   RequestChecker checker;
   DenseWidths widths;
+  IdSet ids;  // of requests that have one
   LogTables log;
   bool committed = false;
 };
@@ -137,7 +139,11 @@ std::int64_t DatasetWriter::requests() const { return impl_->log.user.size(); }
 
 void DatasetWriter::add_request(const Request& request, std::int64_t order, bool derive_events) {
   LogTables& log = impl_->log;
-  impl_->checker.check_logged(request, impl_->widths);
+  DenseWidths widths = impl_->widths;
+  impl_->checker.check_logged(request, widths);
+  if (!request.id.empty() && !impl_->ids.insert(request.id))
+    throw Error(ErrorCode::data, "id: the request id \"" + std::string(request.id) + "\" was seen before; an id names one request of a log");
+  impl_->widths = widths;
   log.add_request(request, order);
   if (!derive_events || request.user.empty() || !request.time) return;
 

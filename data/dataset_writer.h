@@ -1,6 +1,6 @@
 // Builds a packed data set in bounded memory: columns are spilled to temporary files as requests arrive; commit() sorts the events, derives
 // histories, splits, fits the feature space on the training part and joins everything into one file. What stays in memory is O(distinct
-// strings + users), never O(requests, candidates or events).
+// strings + users), and a hash per request id; never O(candidates or events).
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,9 @@ class DatasetWriter {
   ~DatasetWriter();
 
   // Checks (ErrorCode::data, naming the JSON path: "candidates[3].id: ..."): at least one candidate, no id twice, conversion <= click, finite
-  // numbers, dense and vector widths as in the first request that had them, the target among the candidates, no event of an explicit history
-  // later than the request. On an error nothing of the request was added. A request without an id is called "request-<n>", n from 1.
+  // numbers, dense and vector widths as in the first request that had them, no position twice, the target among the candidates, an explicit
+  // history oldest first and not later than the request, an id that no request before had. On an error nothing of the request was
+  // added. A request without an id is called "request-<n>", n from 1.
   //
   // History: explicit when request.has_history; else derived from the user's events with (time, order) strictly before the request's own.
   // A request without a user or a time derives an empty history.

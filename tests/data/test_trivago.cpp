@@ -79,6 +79,7 @@ TEST_CASE("requests, labels, target and history from the published columns") {
 TEST_CASE("bad rows say where and why, and can be skipped") {
   TemporaryFolder folder;
   const std::string good = "u,s,100,1,clickout item,7,DE,Bonn,mobile,,7|8,1|2\n";
+  const std::string later = "u,s,100,3,clickout item,7,DE,Bonn,mobile,,7|8,1|2\n";
   struct Bad {
     std::string row, place, reason;
   };
@@ -91,13 +92,14 @@ TEST_CASE("bad rows say where and why, and can be skipped") {
       {"u,s,100,2,clickout item,7,DE,B\xffnn,mobile,,7|8,1|2\n", "31", "broken UTF-8"},
       {"u,s,100,2,clickout item,7,DE,Bonn,mobile,,7|7,1|2\n", "43", "\"7\" is already candidates[0]"},
       {"u,s,100,2,clickout item,7,DE,Bonn,mobile,,7|8,1|nan\n", "43", "expected a price, got \"nan\""},
+      {good, "43", "id: the request id \"u/s/1\" was seen before"},
   };
   for (const Bad& b : bad) {
     CAPTURE(b.row);
-    const Outcome stopped = read(folder, kHeader + good + b.row + good);
+    const Outcome stopped = read(folder, kHeader + good + b.row + later);
     CHECK(stopped.error.find(folder / "in.csv" + ":3:" + b.place + ": ") == 0);
     CHECK(stopped.error.find(b.reason) != std::string::npos);
-    const Outcome skipped = read(folder, kHeader + good + b.row + good, OnError::skip);
+    const Outcome skipped = read(folder, kHeader + good + b.row + later, OnError::skip);
     CHECK(skipped.error.empty());
     CHECK(skipped.report.requests == 2);
     CHECK(skipped.report.rejected == 1);
