@@ -80,6 +80,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path) {
     return found->second;
   };
   impl->name = "piano-" + text("checksum").substr(0, 8);
+  file.verify();  // a model is small, and a damaged one would give wrong scores in silence
   try {
     parse_toml(text("config"), path + ": config", impl->config);
     check(impl->config);

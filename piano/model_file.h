@@ -1,5 +1,5 @@
 // A model on disk: one safetensors file with the configuration (TOML), the feature space (schema, vocabularies, scaling) and the parameters.
-// It says nothing of when, where or with how many threads it was made.
+// Model::load compares its checksum. It says nothing of when, where or with how many threads it was made.
 #pragma once
 
 #include <memory>

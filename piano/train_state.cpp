@@ -47,6 +47,7 @@ TrainState load_state(const std::string& path, const Config& config, const std::
                       Optimiser& optimiser) {
   const SafetensorsFile file(path);
   check_format(file, kFormat, kVersion);
+  file.verify();
   const auto& metadata = file.metadata();
   const auto text = [&](const char* key) {
     const auto found = metadata.find(key);
