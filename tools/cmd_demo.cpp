@@ -3,6 +3,7 @@
 
 #include "engine/base/error.h"
 #include "tools/command_line.h"
+#include "tools/demo_history.h"
 #include "tools/demo_request.h"
 #include "tools/output.h"
 
@@ -17,7 +18,12 @@ void run(void (*verb)(const Arguments&), const std::string& name, const Argument
   for (const std::string& a : arguments) command += " " + a;
   print(command + "\n");
   flush_results();
-  verb(arguments);
+  try {
+    verb(arguments);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::interrupted) throw;
+    throw Error(e.code(), "the demo was interrupted; run it again, it starts anew");
+  }
   flush_results();
 }
 
@@ -41,7 +47,8 @@ void demo(const Arguments& arguments) {
   std::filesystem::create_directories(folder, failed);
   if (failed) throw Error(ErrorCode::io, folder + ": cannot make the folder: " + failed.message());
   const auto file = [&](const char* name) { return (std::filesystem::path(folder) / name).string(); };
-  const std::string log = file("log.jsonl"), oracle = file("oracle.safetensors"), data = file("data.safetensors"), model = file("model.safetensors");
+  const std::string log = file("log.jsonl"), oracle = file("oracle.safetensors"), data = file("data.safetensors"), model = file("model.safetensors"),
+                    requests = file("requests.jsonl");
 
   print("PIANO re-ranks search results for the person who searches. Everything below is synthetic: made-up songs, people and clicks.\n");
   heading("A log of music searches, and the true probabilities behind its clicks");
@@ -57,10 +64,11 @@ void demo(const Arguments& arguments) {
   heading("One request, before and after (one of those that gain most)");
   print(show_request(options, data, model, oracle));
 
+  write_requests_with_history(log, 20, requests);
   heading("Go on");
   print(aligned({{"piano evaluate --data " + data + " --model " + model, "all metrics, differences, slices"},
                  {"piano inspect " + data, "what is in a file"},
-                 {"tail -2 " + log + " | piano rerank --model " + model, "JSON lines in, JSON lines out"},
+                 {"piano rerank --model " + model + " " + requests, "JSON lines in, JSON lines out: the last 20 searches with their users' past"},
                  {"piano train --data " + data + " --out off.safetensors --set qdir.mode=off", "what QDIR is worth"},
                  {"piano prepare --format jsonl --out mine.safetensors my-log.jsonl", "your own log: docs/requests.md"},
                  {"piano help", "all verbs"}}, "ll", "  "));
