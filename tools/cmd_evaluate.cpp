@@ -62,15 +62,21 @@ std::vector<Row> headlines(const Report& report) {
 // One line a metric; the interval for the model alone.
 std::string brief_text(const Table& table, double level) {
   std::vector<std::vector<std::string>> rows{{count_text(table.lists) + " lists"}};
+  std::vector<std::string> reasons;  // each once
   rows[0].insert(rows[0].end(), table.columns.begin(), table.columns.end());
   rows[0].push_back(number_text(100 * level, 0) + " % interval");
   for (const Row& row : table.rows) {
     rows.push_back({row.name});
-    for (const Cell& cell : row.cells) rows.back().push_back(cell.reason.empty() ? number_text(cell.estimate.value, 4) : "-");
+    for (const Cell& cell : row.cells) {
+      rows.back().push_back(cell.reason.empty() ? number_text(cell.estimate.value, 4) : "-");
+      if (!cell.reason.empty() && std::find(reasons.begin(), reasons.end(), cell.reason) == reasons.end()) reasons.push_back(cell.reason);
+    }
     const Estimate& e = row.cells.back().estimate;
     rows.back().push_back(e.replicates > 0 ? "[" + number_text(e.low, 4) + ", " + number_text(e.high, 4) + "]" : "");
   }
-  return aligned(rows, "lrrrrr");
+  std::string note;
+  for (const std::string& reason : reasons) note += (note.empty() ? "-: " : ", ") + reason;
+  return aligned(rows, "lrrrrr") + (note.empty() ? "" : note + "\n");
 }
 
 // One line a list and system: request, user, system, then one column per headline metric, empty where it is undefined.
