@@ -1,12 +1,9 @@
 #include "data/line_reader.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-#include <zlib.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
+#include <span>
+#include <utility>
 
 #include "engine/base/error.h"
 
@@ -15,28 +12,10 @@ namespace {
 
 constexpr std::size_t kBlock = std::size_t{256} << 10;
 
-gzFile as_gz(void* file) { return static_cast<gzFile>(file); }
-
 }  // namespace
 
-LineReader::LineReader(const std::string& path, std::size_t max_line) : name_(path == "-" ? "<stdin>" : path), max_line_(max_line) {
-  struct stat status {};
-  if (path == "-") {
-    const int descriptor = dup(STDIN_FILENO);
-    if (descriptor >= 0) file_ = gzdopen(descriptor, "rb");
-  } else if (stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
-    errno = EISDIR;
-  } else {
-    file_ = gzopen(path.c_str(), "rb");
-    if (file_ && S_ISREG(status.st_mode)) total_ = static_cast<std::int64_t>(status.st_size);
-  }
-  if (!file_) throw Error(ErrorCode::io, name_ + ": cannot open: " + std::strerror(errno));
-  gzbuffer(as_gz(file_), static_cast<unsigned>(kBlock));
-}
-
-LineReader::~LineReader() { gzclose(as_gz(file_)); }
-
-std::int64_t LineReader::bytes_done() const { return static_cast<std::int64_t>(gzoffset(as_gz(file_))); }
+LineReader::LineReader(const std::string& path, std::size_t max_line, std::function<void()> before_waiting)
+    : source_(path, std::move(before_waiting)), max_line_(max_line) {}
 
 bool LineReader::fill() {
   if (at_end_) return false;
@@ -46,15 +25,8 @@ bool LineReader::fill() {
     begin_ = 0;
   }
   if (buffer_.size() - end_ < kBlock) buffer_.resize(std::max(buffer_.size() * 2, end_ + kBlock));
-  const int got = gzread(as_gz(file_), buffer_.data() + end_, static_cast<unsigned>(kBlock));
-  // A file that stops in mid-stream gives its last bytes first and its error beside them: look at both.
-  int code = Z_OK;
-  const char* reason = gzerror(as_gz(file_), &code);
-  if (code == Z_ERRNO) throw Error(ErrorCode::io, name_ + ": cannot read: " + std::strerror(errno));
-  if (code == Z_BUF_ERROR) throw Error(ErrorCode::data, name_ + ": the gzip file is truncated; copy it again");
-  if (got < 0 || (code != Z_OK && code != Z_STREAM_END))
-    throw Error(ErrorCode::data, name_ + ": the gzip file is corrupt (" + reason + ") after line " + std::to_string(line_));
-  end_ += static_cast<std::size_t>(got);
+  const std::size_t got = source_.read(std::span(buffer_).subspan(end_, kBlock));
+  end_ += got;
   at_end_ = got == 0;
   return got > 0;
 }
@@ -68,7 +40,7 @@ bool LineReader::next(std::string_view& line) {
     const std::size_t length = found ? static_cast<std::size_t>(static_cast<const char*>(found) - start) : held;
     if (length > max_line_) {
       throw Error(ErrorCode::data,
-                  name_ + ":" + std::to_string(line_ + 1) + ": the line is longer than " + std::to_string(max_line_) + " bytes");
+                  file() + ":" + std::to_string(line_ + 1) + ": the line is longer than " + std::to_string(max_line_) + " bytes");
     }
     if (!found) {
       searched = held;

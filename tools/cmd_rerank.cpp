@@ -1,11 +1,12 @@
 // piano rerank: one line in, one line out, in order.
+#include <functional>
+
 #include "data/line_reader.h"
 #include "data/request_json.h"
 #include "engine/base/log.h"
 #include "piano/piano.h"
 #include "tools/answer_json.h"
 #include "tools/command_line.h"
-#include "tools/live_lines.h"
 #include "tools/output.h"
 
 namespace piano::tools {
@@ -39,7 +40,7 @@ class Reranker {
 
   void summary() const {
     if (errors_ > 0) {
-      log_warning(count_text(errors_) + " of " + count_text(requests_) + " requests were answered with an error; the first: " + first_error_);
+      log_warning(count_text(errors_) + " of " + counted(requests_, "request") + (errors_ == 1 ? " was" : " were") + " answered with an error; the first: " + first_error_);
     }
   }
 
@@ -56,7 +57,7 @@ class Reranker {
 
 void rerank(const Arguments& arguments) {
   CommandLine line("rerank", "--model FILE [flags] [REQUESTS...]",
-                   "re-ranks requests: JSON lines in, JSON lines out (docs/requests.md); files may be .gz, no file or - is stdin");
+                   "re-ranks requests: JSON lines in, JSON lines out (docs/requests.md); no file or - is stdin; either may be gzipped");
   line.value("model", "FILE", "", "model, from piano train")
       .value("on-error", "WHAT", "answer", "answer: a bad line is answered with its error, in place | stop: it ends the run")
       .example("piano rerank --model model.safetensors < requests.jsonl > reranked.jsonl");
@@ -67,15 +68,9 @@ void rerank(const Arguments& arguments) {
   std::vector<std::string> files = line.files();
   if (files.empty()) files.push_back("-");
   for (const std::string& file : files) {
+    data::LineReader lines(file, data::kMaxLine, file == "-" ? flush_results : std::function<void()>());
     std::string_view text;
-    std::int64_t number = 0;
-    if (file == "-") {
-      LiveLines lines(flush_results);
-      while (lines.next(text)) reranker.answer(text, "<stdin>", ++number);
-    } else {
-      data::LineReader lines(file);
-      while (lines.next(text)) reranker.answer(text, file, ++number);
-    }
+    while (lines.next(text)) reranker.answer(text, lines.file(), lines.line());
   }
   reranker.summary();
 }

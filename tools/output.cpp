@@ -68,6 +68,8 @@ std::string count_text(std::int64_t n) {
   return digits;
 }
 
+std::string counted(std::int64_t n, const std::string& noun) { return count_text(n) + " " + noun + (n == 1 ? "" : "s"); }
+
 std::string aligned(const std::vector<std::vector<std::string>>& rows, std::string_view alignment, std::string_view indent) {
   std::vector<std::size_t> width;
   for (const auto& row : rows) {

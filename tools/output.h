@@ -19,6 +19,7 @@ void flush_results();
 std::string duration_text(double seconds);
 std::string bytes_text(double bytes);     // "4.2 MB"
 std::string count_text(std::int64_t n);   // "1,234,567"
+std::string counted(std::int64_t n, const std::string& noun);  // "1 request", "2,000 requests"
 std::string number_text(double x, int decimals);
 
 // Columns as wide as their widest cell. alignment[c]: 'l' or 'r'. Widths count UTF-8 code points.

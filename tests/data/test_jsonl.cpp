@@ -14,7 +14,9 @@ using namespace piano::data;
 
 namespace {
 
-const std::string kGood = R"({"id":"good","candidates":[{"id":"a","click":1,"conversion":0},{"id":"b","click":0,"conversion":0}]})";
+const std::string kGood = R"({"candidates":[{"id":"a","click":1,"conversion":0},{"id":"b","click":0,"conversion":0}]})";
+
+const std::string kFirst = R"({"id":"first","candidates":[{"id":"a"}]})";
 
 WriterOptions everything_is_test() {
   WriterOptions options;
@@ -78,10 +80,11 @@ TEST_CASE("each bad line stops with file:line:column and a reason, or is skipped
       {R"({"candidates":[{"id":"a"}],"target":"c"})", "37", R"(target: "c" is not among the candidates)"},
       {"{\"id\":\"\xff\",\"candidates\":[{\"id\":\"a\"}]}", "8", "ill-formed UTF-8"},
       {R"({"candidates":[{"id":"a"}])", "27", "syntax error"},
+      {R"({"id":"first","candidates":[{"id":"a"}]})", "7", R"(id: the request id "first" was seen before)"},
   };
   for (const Bad& b : bad) {
     CAPTURE(b.line);
-    const std::string content = kGood + "\n\n" + b.line + "\r\n" + kGood + "\n";
+    const std::string content = kFirst + "\n\n" + b.line + "\r\n" + kGood + "\n";
     const std::string place = folder / "in.jsonl" + ":3:" + b.column;
     const Outcome stopped = read(folder, content, OnError::stop);
     CHECK(stopped.error.find(place + ": ") == 0);
@@ -133,6 +136,26 @@ TEST_CASE("truncated and corrupt gzip files are errors that name the file") {
   damaged[damaged.size() - 6] = static_cast<char>(damaged[damaged.size() - 6] ^ 1);  // the checksum
   write_all(path, damaged);
   CHECK(error_while_reading(path).find(path + ": the gzip file is corrupt") == 0);
+}
+
+TEST_CASE("a gzip file may have several members, and nothing else behind them") {
+  TemporaryFolder folder;
+  const std::string path = folder / "log.gz", member = gzip(path, "one\ntwo"), empty = gzip(path, "");
+  write_all(path, member + empty + member + empty);
+  LineReader reader(path);
+  std::string_view line;
+  std::string text;
+  while (reader.next(line)) text += std::string(line) + "|";
+  CHECK(text == "one|twoone|two|");
+  CHECK(reader.bytes_done() == reader.bytes_total());
+  for (const std::string& junk : {std::string("\n"), std::string(1, '\0'), std::string("{\"id\":1}"), std::string("\x1f")}) {
+    write_all(path, member + junk);
+    CHECK(error_while_reading(path).find(path + ": the gzip file is ") == 0);
+  }
+  for (const std::string plain : {"\x1f", "\x1f\n\x8b", "x", ""}) {  // no gzip: two bytes say so
+    write_all(path, plain);
+    CHECK(error_while_reading(path) == "no error");
+  }
 }
 
 TEST_CASE("lines of any ending, across blocks, up to the limit") {
