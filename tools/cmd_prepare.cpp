@@ -32,8 +32,8 @@ std::string report(const std::string& out, const data::ReadReport& read, bool js
     if (read.rejected > 0) object["first_rejection"] = read.first_rejection;
     return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   }
-  std::string text = out + ": " + count_text(read.requests) + " requests (train " + count_text(train) + ", valid " + count_text(valid) +
-                     ", test " + count_text(test) + ") from " + count_text(read.rows) + " rows, " + count_text(read.rejected) + " rejected\n";
+  std::string text = out + ": " + counted(read.requests, "request") + " (train " + count_text(train) + ", valid " + count_text(valid) +
+                     ", test " + count_text(test) + ") from " + counted(read.rows, "row") + ", " + count_text(read.rejected) + " rejected\n";
   if (read.rejected > 0) text += "first rejection: " + read.first_rejection + "\n";
   return text;
 }
@@ -42,7 +42,7 @@ std::string report(const std::string& out, const data::ReadReport& read, bool js
 
 void prepare(const Arguments& arguments) {
   const data::WriterOptions defaults;
-  CommandLine line("prepare", "--out FILE [flags] LOG...", "turns a log into a packed data set; logs may be .gz, - is stdin");
+  CommandLine line("prepare", "--out FILE [flags] LOG...", "turns a log into a packed data set; - is stdin, and either may be gzipped");
   line.value("format", "NAME", "jsonl", "jsonl (docs/requests.md) | trivago (ACM RecSys Challenge 2019, the original CSV)")
       .value("out", "FILE", "", "the packed data set")
       .value("split", "KIND", "time", "time: the last requests are valid and test; user: whole users; none: everything is test")
@@ -69,7 +69,7 @@ void prepare(const Arguments& arguments) {
   ProgressLine progress;
   const auto started = std::chrono::steady_clock::now();
   read_options.progress = [&](std::int64_t done, std::int64_t total, std::int64_t requests) {
-    const std::string count = count_text(requests) + " requests";
+    const std::string count = counted(requests, "request");
     if (total <= 0) return progress.show("read " + count);
     const double fraction = static_cast<double>(done) / static_cast<double>(total);
     const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
@@ -77,11 +77,16 @@ void prepare(const Arguments& arguments) {
   };
   data::DatasetWriter writer(out, writer_options(line));
   const data::ReadReport read = (trivago ? data::read_trivago : data::read_jsonl)(line.files(), read_options, writer);
+  progress.clear();
+  if (read.rejected > 0) {
+    const std::string skipped = counted(read.rejected, "row") + (read.rejected == 1 ? " was" : " were") + " skipped; see " + read_options.rejects;
+    if (read.requests == 0) throw Error(ErrorCode::data, "no request is left: " + skipped + "; the first: " + read.first_rejection);
+    log_warning(skipped);
+  }
   writer.commit([&](std::int64_t done, std::int64_t total) {
     progress.show("pack " + bar(static_cast<double>(done) / static_cast<double>(total)));
   });
   progress.clear();
-  if (read.rejected > 0) log_warning(count_text(read.rejected) + " rows were skipped; see " + read_options.rejects);
   print(report(out, read, line.given("json")));
 }
 
