@@ -33,7 +33,7 @@ void simulate(const Arguments& arguments) {
   options.position_bias = line.number("position-bias");
 
   const std::string out = line.required("out"), oracle_path = line.text("oracle");
-  require_distinct({{"--out", out}, {"--oracle", oracle_path}}, {});
+  require_distinct({{"--out", out == "-" ? "" : out}, {"--oracle", oracle_path}}, {});
   const auto file = out == "-" ? nullptr : std::make_unique<AtomicFile>(out);
   data::SimulatorOracle oracle;
   ProgressLine progress;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +28,11 @@ constexpr std::size_t kSpillBuffer = std::size_t{1} << 16;
 
 [[noreturn]] void fail(const std::string& what, const std::string& path, int reason = errno) {
   throw Error(ErrorCode::io, "cannot " + what + " " + path + ": " + std::generic_category().message(reason));
+}
+
+[[noreturn]] void fail_irregular(const std::string& what, const std::string& path, mode_t mode) {
+  const char* kind = S_ISDIR(mode) ? "folder" : S_ISFIFO(mode) ? "pipe" : S_ISSOCK(mode) ? "socket" : "device";
+  throw Error(ErrorCode::io, "cannot " + what + " " + path + ": expected a regular file, got a " + kind);
 }
 
 // True when a test asked for this operation to fail; then errno says "disk full".
@@ -52,7 +58,31 @@ bool sync_folder(const std::string& folder) {
   return ok;
 }
 
+// The names of temporary files being written. A name is taken back before its string dies.
+constexpr int kTemporaries = 64;
+std::atomic<const char*> temporaries[kTemporaries];
+static_assert(std::atomic<const char*>::is_always_lock_free, "read in a signal handler");
+
+int enter_temporary(const char* name) {
+  for (int slot = 0; slot < kTemporaries; ++slot) {
+    const char* empty = nullptr;
+    if (temporaries[slot].compare_exchange_strong(empty, name)) return slot;
+  }
+  return -1;  // so many at once: this one would outlive a signal
+}
+
+void leave_temporary(int slot) {
+  if (slot >= 0) temporaries[slot] = nullptr;
+}
+
 }  // namespace
+
+void remove_temporary_files() noexcept {
+  for (std::atomic<const char*>& name : temporaries) {
+    const char* temporary = name;
+    if (temporary != nullptr) unlink(temporary);
+  }
+}
 
 // ---- MappedFile
 
@@ -61,8 +91,9 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (fd < 0) fail("read", path);
   struct stat status {};
   const int got = fstat(fd, &status);
-  int reason = got != 0 ? errno : S_ISDIR(status.st_mode) ? EISDIR : !S_ISREG(status.st_mode) ? ESPIPE : 0;
-  if (reason == 0 && status.st_size > 0) {  // an empty file cannot be mapped, and needs not
+  int reason = got != 0 ? errno : 0;
+  const bool regular = reason != 0 || S_ISREG(status.st_mode);
+  if (reason == 0 && regular && status.st_size > 0) {  // an empty file cannot be mapped, and needs not
     void* data = mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED) {
       reason = errno;
@@ -72,6 +103,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     }
   }
   close(fd);
+  if (!regular) fail_irregular("read", path, status.st_mode);
   if (reason != 0) fail("read", path, reason);
 }
 
@@ -91,11 +123,14 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 // ---- AtomicFile
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+void require_regular_file(const std::string& path) {
   struct stat status {};
-  if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {  // renaming over a device or a folder would destroy it
-    fail("write", path, S_ISDIR(status.st_mode) ? EISDIR : EEXIST);
-  }
+  if (stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return;
+  fail_irregular("write", path, status.st_mode);
+}
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+  require_regular_file(path);
   int fd = -1;
   for (unsigned attempt = 0; fd < 0; ++attempt) {  // the name only has to be free: O_EXCL decides
     temporary_ = path + ".tmp." + std::to_string(getpid()) + "-" + std::to_string(attempt);
@@ -109,12 +144,14 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path) {
     unlink(temporary_.c_str());
     fail("write", path, reason);
   }
+  slot_ = enter_temporary(temporary_.c_str());
 }
 
 AtomicFile::~AtomicFile() {
   if (file_ == nullptr) return;
   std::fclose(file_);
   unlink(temporary_.c_str());
+  leave_temporary(slot_);
 }
 
 void AtomicFile::write(const void* data, std::size_t bytes) {
@@ -128,6 +165,7 @@ void AtomicFile::commit() {
   if (made_to_fail() || std::fflush(file_) != 0) fail("write", path_);
   if (made_to_fail() || fsync(fileno(file_)) != 0) fail("write", path_);
   if (made_to_fail() || rename(temporary_.c_str(), path_.c_str()) != 0) fail("write", path_);
+  leave_temporary(slot_);
   std::fclose(std::exchange(file_, nullptr));  // from here on the new file is in place
   if (!sync_folder(folder_of(path_))) fail("sync the folder of", path_);
 }

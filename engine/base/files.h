@@ -29,6 +29,9 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+// Throws ErrorCode::io when `path` exists and is no regular file: a result is renamed into place, which would destroy a device or a pipe.
+void require_regular_file(const std::string& path);
+
 // Writes a temporary file beside `path`, then on commit(): fsync, rename, fsync of the folder. Without commit() the temporary file is removed and
 // an existing `path` is untouched. Throws ErrorCode::io.
 class AtomicFile {
@@ -45,7 +48,11 @@ class AtomicFile {
  private:
   std::string path_, temporary_;
   std::FILE* file_ = nullptr;
+  int slot_ = -1;  // where temporary_ stands for remove_temporary_files()
 };
+
+// Removes the temporary files of all AtomicFiles that are being written. For the handler of a signal that ends the process: async-signal-safe.
+void remove_temporary_files() noexcept;
 
 // A temporary file that is unlinked at once: it disappears with the process. Grows by append(), then is read back through map().
 // This is how `prepare` keeps columns out of memory.
