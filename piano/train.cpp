@@ -1,13 +1,18 @@
 #include "piano/train.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <limits>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "engine/base/files.h"
 #include "engine/base/log.h"
 #include "piano/evaluation.h"
 #include "piano/evaluation_set.h"
@@ -24,23 +29,34 @@ constexpr std::int64_t kLogEvery = 50;  // steps
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
-// One JSON object a line. A run appends to what an earlier one wrote only when it resumes it.
+// One JSON object a line. A run appends to what an earlier one wrote only when it resumes it. The file is opened for its first line: a run that
+// fails before leaves none, and an old one as it was.
 class JsonLog {
  public:
-  JsonLog(const std::string& path, bool append) : file_(std::fopen(path.c_str(), append ? "ab" : "wb")) {
-    if (file_ == nullptr) throw Error(ErrorCode::io, path + ": cannot write the log");
+  JsonLog(const std::string& path, bool append) : path_(path), append_(append) {}
+  ~JsonLog() {
+    if (file_ != nullptr) std::fclose(file_);
   }
-  ~JsonLog() { std::fclose(file_); }
   JsonLog(const JsonLog&) = delete;
   JsonLog& operator=(const JsonLog&) = delete;
+
   void write(const nlohmann::ordered_json& json) {
+    if (file_ == nullptr) file_ = std::fopen(path_.c_str(), append_ ? "ab" : "wb");
+    if (file_ == nullptr) throw Error(ErrorCode::io, "cannot write " + path_ + ": " + std::strerror(errno));
     const std::string line = json.dump() + "\n";
     std::fwrite(line.data(), 1, line.size(), file_);
     std::fflush(file_);
   }
+  // Beside a new model, an older training's log would mislead.
+  void remove_older() {
+    std::error_code absent;
+    if (file_ == nullptr && !append_) std::filesystem::remove(path_, absent);
+  }
 
  private:
-  std::FILE* file_;
+  std::string path_;
+  bool append_;
+  std::FILE* file_ = nullptr;
 };
 
 nlohmann::ordered_json terms_json(const std::array<double, kLossTerms>& terms, const LossWeights& weights) {
@@ -64,6 +80,9 @@ class Validation {
     metric_ = trainer.config().train.select == SelectBy::target_mrr
                   ? RankingMetric{"MRR (target)", Gain::target, Measure::reciprocal_rank, 0, false}
                   : RankingMetric{"NDCG@10 (click + conversion)", Gain::click_plus_conversion, Measure::ndcg, 10, false};
+    const std::vector<double> any_score(set_.lists.click.size(), 0.0);
+    const bool defined = trainer.config().train.select == SelectBy::loss || !std::isnan(mean_metric(set_.lists, any_score, metric_));
+    if (!defined) requests_.clear();  // no list has a label that the metric could reward
   }
 
   bool empty() const { return requests_.empty(); }
@@ -125,30 +144,40 @@ std::vector<std::int64_t> epoch_order(const Trainer& trainer, std::int64_t epoch
 }  // namespace
 
 TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& pool, const TrainOptions& options) {
+  const std::string state_path = options.out + ".state", log_path = options.out + ".log.jsonl";
+  for (const std::string& path : {state_path, log_path}) require_regular_file(path);
+  { const AtomicFile probe(options.out); }  // what cannot be written fails now, not after an epoch
   Trainer trainer(asked, data, pool);
   for (const std::string& warning : trainer.warnings()) log_warning(warning);
   const Config& config = trainer.config();
   Validation validation(data, trainer, pool);
-  if (validation.empty()) log_warning("no validation requests: the last epoch is kept, and there is no early stop");
+  if (validation.empty()) log_warning("no requests to validate on: the last epoch is kept, and there is no early stop");
 
-  const std::string state_path = options.out + ".state";
   TrainState state;
+  bool has_model = false;  // which only matters to a training that goes on
   if (options.resume) {
     state = load_state(state_path, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
+    has_model = std::filesystem::exists(options.out);
+    if (state.has_best() && !has_model) {
+      throw Error(ErrorCode::usage, options.out + ": no such file, and it alone held epoch " + std::to_string(state.best_epoch) +
+                                        ", the best so far; put it back, or train anew without --resume");
+    }
   }
   TrainSummary summary;
   const auto summarise = [&](const char* why) {
-    summary = {trainer.optimiser().steps(), state.epoch, state.best_epoch, state.best, why};
+    const double best = validation.empty() ? std::numeric_limits<double>::quiet_NaN() : state.best;
+    summary = {trainer.optimiser().steps(), state.epoch, state.best_epoch, best, why};
     return summary;
   };
   const bool exhausted = state.epoch >= config.train.epochs ||
                          (config.train.patience > 0 && state.worse >= config.train.patience);
-  if (options.resume && (exhausted || (config.train.max_steps > 0 && trainer.optimiser().steps() >= config.train.max_steps))) {
+  if (has_model && (exhausted || (config.train.max_steps > 0 && trainer.optimiser().steps() >= config.train.max_steps))) {
     return summarise("already finished");
   }
 
-  JsonLog log(options.out + ".log.jsonl", options.resume);
+  JsonLog log(log_path, options.resume);
   const auto save = [&](const char* why) {
+    log.remove_older();
     save_state(state_path, state, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
     if (!state.has_best()) {
       trainer.optimiser().catch_up_all();  // after the state: when rows were last caught up is part of it

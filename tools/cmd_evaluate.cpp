@@ -138,7 +138,7 @@ void evaluate(const Arguments& arguments) {
                    {{"--data", line.text("data")}, {"--model", line.text("model")}, {"--oracle", line.text("oracle")}});
   const auto model = Model::load(line.required("model"));
   const Model::Impl& m = model->impl();
-  const data::Dataset dataset(line.required("data"));
+  const data::Dataset dataset = dataset_of(line);
   const std::vector<std::int64_t> requests = requests_of(dataset, part);
   options.list_label = m.config.list.label;
   if (options.list_label == ListLabel::count) log_info("P_ctr and P_cvr: n/a, the model predicts counts (list.label = count), no probabilities");

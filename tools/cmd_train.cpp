@@ -1,6 +1,5 @@
 // piano train: configuration from defaults < TOML < --set, progress, Ctrl-C.
-#include <atomic>
-#include <csignal>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -9,33 +8,10 @@
 #include "piano/train.h"
 #include "tools/command_line.h"
 #include "tools/output.h"
+#include "tools/signals.h"
 
 namespace piano::tools {
 namespace {
-
-std::atomic<bool> stop_asked{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "set in a signal handler");
-
-// The first Ctrl-C asks; the second finds the default action again and ends the process.
-class StopOnSignal {
- public:
-  StopOnSignal() {
-    struct sigaction action {};
-    action.sa_handler = [](int) { stop_asked = true; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    sigaction(SIGINT, &action, &interrupt_);
-    sigaction(SIGTERM, &action, &terminate_);
-  }
-  ~StopOnSignal() {
-    sigaction(SIGINT, &interrupt_, nullptr);
-    sigaction(SIGTERM, &terminate_, nullptr);
-  }
-  StopOnSignal(const StopOnSignal&) = delete;
-  StopOnSignal& operator=(const StopOnSignal&) = delete;
-
- private:
-  struct sigaction interrupt_ {}, terminate_ {};
-};
 
 Config configuration(const CommandLine& line) {
   Config config;
@@ -59,8 +35,14 @@ std::string report(const std::string& out, const TrainSummary& s, bool json) {
     return nlohmann::ordered_json{{"out", out}, {"steps", s.steps}, {"epochs", s.epochs}, {"best_epoch", s.best_epoch}, {"best", s.best},
                                   {"stopped_by", s.stopped_by}}.dump() + "\n";
   }
-  std::string text = out + ": " + count_text(s.steps) + " steps, " + count_text(s.epochs) + " epochs, stopped by " + s.stopped_by;
-  if (s.best_epoch > 0) text += "; holds epoch " + count_text(s.best_epoch) + ", the best one (" + number_text(s.best, 4) + ")";
+  const auto counted = [](std::int64_t n, const std::string& noun) { return count_text(n) + " " + noun + (n == 1 ? "" : "s"); };
+  const std::string& why = s.stopped_by;
+  std::string text = out + ": " + counted(s.steps, "step") + ", " + counted(s.epochs, "epoch") + ", " +
+                     (why == "epochs" ? "all done" : why == "early stop" ? "stopped early" : why == "max_steps" ? "stopped at train.max_steps" : why);
+  if (s.best_epoch > 0) {
+    text += "; holds epoch " + count_text(s.best_epoch) +
+            (std::isnan(s.best) ? ", the latest one" : ", the best one (" + number_text(s.best, 4) + ")");
+  }
   return text + "\n";
 }
 
@@ -92,16 +74,14 @@ void train(const Arguments& arguments) {
   const std::string data_path = line.required("data");
   require_distinct({{"--out", options.out}, {"the state of --out", options.out + ".state"}, {"the log of --out", options.out + ".log.jsonl"}},
                    {{"--data", data_path}, {"--config", line.text("config")}});
-  const data::Dataset dataset(data_path);
+  const data::Dataset dataset = dataset_of(line);
   ThreadPool pool(threads_of(line));
   ProgressLine progress;
   options.progress = [&](const TrainProgress& p) { show(progress, p); };
-  options.stop = &stop_asked;
-
-  stop_asked = false;
   TrainSummary summary;
   {
-    const StopOnSignal guard;
+    const StopOnSignal stop;
+    options.stop = &stop.asked();
     summary = piano::train(config, dataset, pool, options);
   }
   progress.clear();

@@ -197,8 +197,20 @@ void require_distinct(const std::vector<NamedPath>& outputs, const std::vector<N
     throw Error(ErrorCode::usage, a.use + " and " + b.use + " are the same file, " + a.path + "; nothing was written, give " + a.use + " another name");
   };
   for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].path == "-") {
+      throw Error(ErrorCode::usage, outputs[i].use + ": expected the name of a file, got '-': this result cannot go to stdout");
+    }
     for (const NamedPath& input : inputs) check(outputs[i], input);
     for (std::size_t j = 0; j < i; ++j) check(outputs[i], outputs[j]);
+  }
+}
+
+data::Dataset dataset_of(const CommandLine& line) {
+  try {
+    return data::Dataset(line.required("data"));
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::model) throw;
+    throw Error(e.code(), std::string(e.what()) + "; --data takes what piano prepare wrote");
   }
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "data/dataset.h"
 #include "tools/verbs.h"
 
 namespace piano::tools {
@@ -46,12 +47,15 @@ class CommandLine {
   std::unique_ptr<Impl> impl_;
 };
 
-// Refuses to write over what is read, or two results into one file. Throws ErrorCode::usage naming the path and both uses. Empty paths and "-"
-// are no files.
+// Refuses to write over what is read, or two results into one file. Throws ErrorCode::usage naming the path and both uses. Empty paths and an
+// input "-" are no files. An output "-" is refused: a verb that can write it to stdout passes "".
 struct NamedPath {
   std::string use, path;  // "--out", "data.safetensors"
 };
 void require_distinct(const std::vector<NamedPath>& outputs, const std::vector<NamedPath>& inputs);
+
+// The packed data set that --data names. When the file is none, the error says where they come from.
+data::Dataset dataset_of(const CommandLine& line);
 
 // The value of --threads, or all cores.
 int threads_of(const CommandLine& line);
