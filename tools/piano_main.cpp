@@ -5,10 +5,12 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <stdexcept>
 
 #include "engine/base/error.h"
 #include "piano/config.h"
 #include "tools/output.h"
+#include "tools/signals.h"
 #include "tools/verbs.h"
 
 namespace piano::tools {
@@ -35,6 +37,15 @@ std::string overview() {
   std::vector<std::vector<std::string>> rows;
   for (const Verb& v : verbs()) rows.push_back({std::string("piano ") + v.name, v.summary});
   out += aligned(rows, "ll", "  ");
+  out += "\nExit codes:\n";
+  out += aligned({{"0", "done"},
+                  {"1", "a bug in piano, or out of memory"},
+                  {"2", "usage: a wrong verb, flag, option or argument"},
+                  {"3", "bad data: a wrong line in a log or a request, or files that do not fit each other"},
+                  {"4", "a file of piano's own (model, packed data, training state) that is damaged, of another kind or too new"},
+                  {"5", "training diverged: a loss or score that is not finite"},
+                  {"6", "the operating system refused to read or write"},
+                  {"130", "interrupted by Ctrl-C; training was saved first"}}, "rl", "  ");
   return out + "\n`piano help VERB` shows flags, defaults and an example. New here? `piano demo`.\n";
 }
 
@@ -64,6 +75,10 @@ int report(int code, const char* message) {
   return code;
 }
 
+int out_of_memory() {
+  return report(static_cast<int>(ErrorCode::internal), "out of memory; try fewer --threads, a smaller model or less data");
+}
+
 int run(const Arguments& arguments) {
   try {
     dispatch(arguments);
@@ -75,7 +90,9 @@ int run(const Arguments& arguments) {
   } catch (const ReaderGone&) {
     return static_cast<int>(ErrorCode::io);
   } catch (const std::bad_alloc&) {
-    return report(static_cast<int>(ErrorCode::internal), "out of memory; try fewer --threads, a smaller model or less data");
+    return out_of_memory();
+  } catch (const std::length_error&) {  // a vector longer than any memory
+    return out_of_memory();
   } catch (const std::exception& e) {
     return report(static_cast<int>(ErrorCode::internal), (std::string("internal error: ") + e.what()).c_str());
   }
@@ -86,5 +103,6 @@ int run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write, so that temporary files are cleaned up
+  piano::tools::clean_up_on_signals();
   return piano::tools::run({argv + 1, argv + argc});
 }

@@ -8,10 +8,10 @@ namespace piano {
 
 // The numeric value is the exit code of the `piano` binary.
 enum class ErrorCode : int {
-  internal = 1,     // a bug in PIANO
+  internal = 1,     // a bug in PIANO, or out of memory (std::bad_alloc)
   usage = 2,        // wrong flag, verb, config key or argument
-  data = 3,         // bad input data
-  model = 4,        // bad, incompatible or too new model / data container
+  data = 3,         // a wrong line in a log or a request, or files that do not fit each other
+  model = 4,        // a container of PIANO's own (model, packed data, training state) that is damaged, of another kind or too new
   diverged = 5,     // a non-finite loss in training
   io = 6,           // the operating system refused to read or write
   interrupted = 130 // Ctrl-C, after a checkpoint was written
