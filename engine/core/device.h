@@ -36,7 +36,7 @@ struct Device {
   OptimiserKernels optimiser{};
 };
 
-const Device& cpu_device();                          // the best kernel level of this machine, or PIANO_ISA=x86-64|x86-64-v3
+const Device& cpu_device();                          // the best kernel level of this machine, or PIANO_ISA=x86-64|x86-64-v3|x86-64-v4
 std::span<const Device* const> cpu_levels();         // every level that this machine can run, best first
 const Device& reference_device(DType dtype);         // scalar loops: f32 or f64
 

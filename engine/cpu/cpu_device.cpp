@@ -28,7 +28,12 @@ Device make_device(const char* level, void (*set_kernels)(Device&)) {
 std::vector<const Device*> make_levels() {
   std::vector<const Device*> levels;
 #if defined(__x86_64__)
-  // The level's features that clang 14 can ask for; it does not know the level's name. No processor has these without the others.
+  // The levels' features that clang 14 can ask for; it does not know their names. No processor has these without the others.
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    static const Device v4 = make_device("x86-64-v4", set_kernels_x86_64_v4);
+    levels.push_back(&v4);
+  }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
     static const Device v3 = make_device("x86-64-v3", set_kernels_x86_64_v3);
     levels.push_back(&v3);

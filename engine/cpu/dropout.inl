@@ -15,7 +15,9 @@ using U64 = std::uint64_t __attribute__((vector_size(kLanes * sizeof(float))));
 
 // The 64-bit products of the even lanes with b.
 inline U64 multiply_even(U a, std::uint32_t b) {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  return reinterpret_cast<U64>(_mm512_maskz_mul_epu32(0xFF, reinterpret_cast<__m512i>(a), _mm512_set1_epi32(static_cast<int>(b))));
+#elif defined(__AVX2__)
   return reinterpret_cast<U64>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), _mm256_set1_epi32(static_cast<int>(b))));
 #elif defined(__SSE2__)
   return reinterpret_cast<U64>(_mm_mul_epu32(reinterpret_cast<__m128i>(a), _mm_set1_epi32(static_cast<int>(b))));
@@ -30,13 +32,9 @@ struct WideProduct {
 
 // The high and low words of every lane's product with b. (Little-endian: a 64-bit lane's low word comes first.)
 inline WideProduct multiply_wide(U a, std::uint32_t b) {
-  const U even = reinterpret_cast<U>(multiply_even(a, b));
-  const U odd = reinterpret_cast<U>(multiply_even(reinterpret_cast<U>(reinterpret_cast<U64>(a) >> 32), b));
-#if defined(__AVX__)
-  return {__builtin_shufflevector(even, odd, 1, 9, 3, 11, 5, 13, 7, 15), __builtin_shufflevector(even, odd, 0, 8, 2, 10, 4, 12, 6, 14)};
-#else
-  return {__builtin_shufflevector(even, odd, 1, 5, 3, 7), __builtin_shufflevector(even, odd, 0, 4, 2, 6)};
-#endif
+  const U64 even = multiply_even(a, b), odd = multiply_even(reinterpret_cast<U>(reinterpret_cast<U64>(a) >> 32), b);
+  const U64 low_word = U64{} + 0xFFFFFFFFu;
+  return {reinterpret_cast<U>((even >> 32) | (odd & ~low_word)), reinterpret_cast<U>((even & low_word) | (odd << 32))};
 }
 
 struct RandomWords {

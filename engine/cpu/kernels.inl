@@ -1,14 +1,6 @@
-// All kernels of one instruction set level. Included once by each level_*.cpp, which names its own copy of Eigen first:
-//   #define Eigen Eigen_<level>      so that no function of Eigen compiled for one level is linked into another
-// Kernels call no function template of the standard library, for the same reason.
+// All kernels of one instruction set level, included once by each level_*.cpp. Kernels call no function template of the standard library: the
+// linker keeps one copy of a weak function, and it might be one compiled for a newer machine.
 #pragma once
-
-#ifndef Eigen
-#error "a level names its copy of Eigen before it includes the kernels"
-#endif
-#define EIGEN_DONT_PARALLELIZE                        // a micro-batch runs on one thread
-#define EIGEN_STACK_ALLOCATION_LIMIT (4 * 1024 * 1024)  // packed panels lie on the stack: no heap allocation in a product
-#define EIGEN_GEMM_TO_COEFFBASED_THRESHOLD 1          // one algorithm for every number of rows
 
 #include "engine/cpu/adamw.inl"
 #include "engine/cpu/attention.inl"
@@ -23,8 +15,7 @@ namespace piano {
 namespace {
 
 void set_kernels(Device& device) {
-  // Eigen cuts products into blocks by the size of the caches: fixed sizes, so that bits do not depend on the machine.
-  Eigen::setCpuCacheSizes(32 * 1024, 1024 * 1024, 8 * 1024 * 1024);
+  prepare_products();
   const auto set = [&](OpId id, Kernel forward, Kernel backward) {
     device.forward[static_cast<int>(id)] = forward;
     device.backward[static_cast<int>(id)] = backward;

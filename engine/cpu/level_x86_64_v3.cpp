@@ -1,6 +1,5 @@
 // Kernels for x86-64-v3: AVX2 and FMA. CMakeLists.txt compiles this file with -march=x86-64-v3.
 #if defined(__x86_64__)
-#define Eigen Eigen_x86_64_v3
 #include "engine/cpu/kernels.inl"
 #include "engine/cpu/levels.h"
 

@@ -9,6 +9,7 @@ struct Device;
 #if defined(__x86_64__)
 void set_kernels_x86_64(Device& device);     // SSE2
 void set_kernels_x86_64_v3(Device& device);  // AVX2 and FMA
+void set_kernels_x86_64_v4(Device& device);  // AVX-512
 #else
 void set_kernels_portable(Device& device);   // the compiler's default
 #endif

@@ -1,21 +1,17 @@
-// linear: out = activation(x W^T + b), the products by Eigen.
-//
-// A row's bits must not depend on how many rows there are. Eigen computes the last n mod 4 rows otherwise than the rest, so the forward works on
-// padded rows; its blocking is pinned (kernels.inl) so that it depends on (in, out) alone. A single output column would go to Eigen's
-// matrix-vector product, whose rows differ by position: dot products of our own.
+// linear: out = activation(x W^T + b). A single output column is a dot product a row, of our own on every level: Eigen's matrix-vector
+// product gives a row other bits in another place.
 #pragma once
 
-#include <Eigen/Core>
-
+#if defined(__FMA__)
+#include "engine/cpu/gemm.inl"
+#else
+#include "engine/cpu/gemm_eigen.inl"
+#endif
 #include "engine/cpu/math.inl"
 #include "engine/cpu/node.inl"
 
 namespace piano {
 namespace {
-
-using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using MatrixMap = Eigen::Map<Matrix>;
-using ConstMatrixMap = Eigen::Map<const Matrix>;
 
 // y (rows, 1) += x (rows, in) w (in)
 inline void dot_rows(std::int64_t rows, std::int64_t in, const float* x, const float* w, float* y) {
@@ -51,7 +47,7 @@ void linear_forward(const Context& context, Node& node) {
     else zero(y + r * out, out);
   }
   if (out == 1) dot_rows(rows, in, x, w, y);
-  else MatrixMap(y, padded, out).noalias() += ConstMatrixMap(x, padded, in) * ConstMatrixMap(w, out, in).transpose();
+  else add_product(rows, in, out, x, w, y);
 
   if (args_of<LinearArgs>(node).activation == Activation::gelu) {
     float* slope = context.tape != nullptr ? scratch(context, rows * out) : nullptr;
@@ -77,9 +73,8 @@ void linear_backward(const Context& context, Node& node) {
     for (std::int64_t i = 0; i < rows * out; ++i) product[i] = dz[i] * slope[i];
     dz = product;
   }
-  const ConstMatrixMap dz_map(dz, rows, out);
-  if (dx != nullptr) MatrixMap(dx, rows, in).noalias() += dz_map * ConstMatrixMap(w, out, in);
-  if (dw != nullptr) MatrixMap(dw, out, in).noalias() += dz_map.transpose() * ConstMatrixMap(x, rows, in);
+  if (dx != nullptr) add_input_gradient(rows, in, out, dz, w, dx);
+  if (dw != nullptr) add_weight_gradient(rows, in, out, dz, x, dw);
   if (db != nullptr) {
     for (std::int64_t r = 0; r < rows; ++r) add_to(db, dz + r * out, out);
   }

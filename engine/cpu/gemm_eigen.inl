@@ -1,0 +1,45 @@
+// Matrix products by Eigen, for the levels without fused multiply-add and for other processors.
+//
+// A row's bits must not depend on how many rows there are. Eigen computes the last n mod 4 rows otherwise than the rest, so the forward works on
+// padded rows; its blocking is pinned so that it depends on (in, out) alone. Both operands' memory is padded to whole row blocks.
+#pragma once
+
+#ifndef Eigen
+#error "a level that multiplies with Eigen names its own copy first: #define Eigen Eigen_<level>"
+#endif
+#define EIGEN_DONT_PARALLELIZE                        // a micro-batch runs on one thread
+#define EIGEN_STACK_ALLOCATION_LIMIT (4 * 1024 * 1024)  // packed panels lie on the stack: no heap allocation in a product
+#define EIGEN_GEMM_TO_COEFFBASED_THRESHOLD 1          // one algorithm for every number of rows
+
+#include <Eigen/Core>
+
+#include "engine/cpu/node.inl"
+
+namespace piano {
+namespace {
+
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using MatrixMap = Eigen::Map<Matrix>;
+using ConstMatrixMap = Eigen::Map<const Matrix>;
+
+// Eigen cuts products into blocks by the size of the caches: fixed sizes, so that bits do not depend on the machine.
+inline void prepare_products() { Eigen::setCpuCacheSizes(32 * 1024, 1024 * 1024, 8 * 1024 * 1024); }
+
+// y (rows, out) += x w^T, x (rows, in), w (out, in)
+inline void add_product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, float* y) {
+  const std::int64_t padded = padded_rows(rows);
+  MatrixMap(y, padded, out).noalias() += ConstMatrixMap(x, padded, in) * ConstMatrixMap(w, out, in).transpose();
+}
+
+// dx (rows, in) += dz w, dz (rows, out)
+inline void add_input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* w, float* dx) {
+  MatrixMap(dx, rows, in).noalias() += ConstMatrixMap(dz, rows, out) * ConstMatrixMap(w, out, in);
+}
+
+// dw (out, in) += dz^T x
+inline void add_weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw) {
+  MatrixMap(dw, out, in).noalias() += ConstMatrixMap(dz, rows, out).transpose() * ConstMatrixMap(x, rows, in);
+}
+
+}  // namespace
+}  // namespace piano
