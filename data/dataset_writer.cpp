@@ -3,18 +3,27 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <unordered_set>
+#include <utility>
 
 #include "data/dataset_writer_columns.h"
 #include "data/dataset_writer_events.h"
 #include "data/dataset_writer_fit.h"
 #include "data/dataset_writer_split.h"
-#include "data/id_set.h"
+#include "data/hash.h"
 #include "data/packed_file.h"
 #include "engine/base/check.h"
 
 namespace piano::data {
 
 namespace {
+
+// A request id as two independent hashes: two ids that share them would be taken for one, at 10^9 ids with a chance of about 10^-21.
+using IdHash = std::pair<std::uint64_t, std::uint64_t>;
+struct FirstWord {
+  std::size_t operator()(const IdHash& hash) const { return static_cast<std::size_t>(hash.first); }
+};
+IdHash hash_of_id(std::string_view id) { return {hash64(id, 2), hash64(id, 3)}; }
 
 StringTable table_of(const Interner& strings) { return {strings.bytes(), strings.offsets()}; }
 
@@ -118,7 +127,7 @@ struct DatasetWriter::Impl {
   WriterOptions options;
   RequestChecker checker;
   DenseWidths widths;
-  IdSet ids;  // of requests that have one
+  std::unordered_set<IdHash, FirstWord> ids;  // of requests that have one
   LogTables log;
   bool committed = false;
 };
@@ -141,7 +150,7 @@ void DatasetWriter::add_request(const Request& request, std::int64_t order, bool
   LogTables& log = impl_->log;
   DenseWidths widths = impl_->widths;
   impl_->checker.check_logged(request, widths);
-  if (!request.id.empty() && !impl_->ids.insert(request.id))
+  if (!request.id.empty() && !impl_->ids.insert(hash_of_id(request.id)).second)
     throw Error(ErrorCode::data, "id: the request id \"" + std::string(request.id) + "\" was seen before; an id names one request of a log");
   impl_->widths = widths;
   log.add_request(request, order);
