@@ -126,10 +126,10 @@ void BatchBuilder::Impl::append_candidates(const RawColumns& log, const RawIdMap
 void BatchBuilder::Impl::append_matches(const RawColumns& log, std::int64_t r, Batch& b) const {
   const std::int32_t first_candidate = b.offsets[b.offsets.size() - 2], last_event = b.history_offsets.back();
   const std::int64_t end = log.events[2 * static_cast<std::size_t>(r) + 1];
-  for (const MatchFeatures::Match& match : match.matches()) {
-    b.history_match.candidate.push_back(first_candidate + match.candidate);
-    b.history_match.event.push_back(last_event - static_cast<std::int32_t>(end - match.event));
-    b.history_match.column.push_back(match.column);
+  for (const MatchFeatures::Match& found : match.matches()) {
+    b.history_match.candidate.push_back(first_candidate + found.candidate);
+    b.history_match.event.push_back(last_event - static_cast<std::int32_t>(end - found.event));
+    b.history_match.column.push_back(found.column);
   }
   b.history_match.offsets.push_back(checked32(b.history_match.event.size()));
 }
