@@ -3,6 +3,7 @@ JOBS   ?= $(shell nproc)
 WERROR ?= OFF
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+MAKEFLAGS += --no-print-directory
 
 # $(call build,preset[,targets])
 build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) >/dev/null && cmake --build --preset $(1) --parallel $(JOBS) $(if $(2),--target $(2))
@@ -12,7 +13,8 @@ build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) >/dev/null && cmake --build
 build: bootstrap                ## build/release/piano, the library and the tests (default)
 	$(call build,release)
 
-demo: build                     ## build, then simulate, prepare, train, evaluate and re-rank
+demo: bootstrap                 ## build the binary, then simulate, prepare, train, evaluate and re-rank
+	$(call build,release,piano_cli)
 	build/release/piano demo
 
 test: build                     ## build, then the fast test suite

@@ -179,7 +179,10 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
   const auto save = [&](const char* why) {
     log.remove_older();
     save_state(state_path, state, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
-    if (!state.has_best()) {
+    // An interrupt before the first epoch's end is no reason to replace an earlier model.
+    if (why == std::string_view("interrupted") && !state.has_best() && std::filesystem::exists(options.out)) {
+      log_warning(options.out + ": kept as it was, since no epoch of this training has ended");
+    } else if (!state.has_best()) {
       trainer.optimiser().catch_up_all();  // after the state: when rows were last caught up is part of it
       save_model(options.out, config, data.features(), trainer.parameters());
     }

@@ -27,6 +27,16 @@ void run(void (*verb)(const Arguments&), const std::string& name, const Argument
   flush_results();
 }
 
+// How to call this very binary from here.
+std::string own_path() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return "piano";
+  const std::string near = self.lexically_proximate(std::filesystem::current_path()).string();
+  if (near.starts_with("..")) return self.string();
+  return near.find('/') == std::string::npos ? "./" + near : near;
+}
+
 }  // namespace
 
 void demo(const Arguments& arguments) {
@@ -66,12 +76,13 @@ void demo(const Arguments& arguments) {
 
   write_requests_with_history(log, 20, requests);
   heading("Go on");
-  print(aligned({{"piano evaluate --data " + data + " --model " + model, "all metrics, differences, slices"},
-                 {"piano inspect " + data, "what is in a file"},
-                 {"piano rerank --model " + model + " " + requests, "JSON lines in, JSON lines out: the last 20 searches with their users' past"},
-                 {"piano train --data " + data + " --out off.safetensors --set qdir.mode=off", "what QDIR is worth"},
-                 {"piano prepare --format jsonl --out mine.safetensors my-log.jsonl", "your own log: docs/requests.md"},
-                 {"piano help", "all verbs"}}, "ll", "  "));
+  const std::string piano = own_path();
+  print(aligned({{piano + " evaluate --data " + data + " --model " + model, "all metrics, differences, slices"},
+                 {piano + " inspect " + data, "what is in a file"},
+                 {piano + " rerank --model " + model + " " + requests, "JSON lines in, JSON lines out: the last 20 searches with their users' past"},
+                 {piano + " train --data " + data + " --out off.safetensors --set qdir.mode=off", "what QDIR is worth"},
+                 {piano + " prepare --format jsonl --out mine.safetensors my-log.jsonl", "your own log: docs/requests.md"},
+                 {piano + " help", "all verbs"}}, "ll", "  "));
 }
 
 }  // namespace piano::tools

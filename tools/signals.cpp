@@ -10,7 +10,7 @@ namespace {
 std::atomic<bool> stop_asked{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "set in a signal handler");
 
-struct sigaction interrupt_before {}, terminate_before {};  // while a StopOnSignal lives
+struct sigaction interrupt_before {}, terminate_before {}, hang_up_before {};  // while a StopOnSignal lives
 
 void end(int signal) {
   remove_temporary_files();
@@ -43,11 +43,14 @@ StopOnSignal::StopOnSignal() {
   stop_asked = false;
   install(SIGINT, ask_to_stop, &interrupt_before);
   install(SIGTERM, ask_to_stop, &terminate_before);
+  install(SIGHUP, ask_to_stop, &hang_up_before);
+  if (hang_up_before.sa_handler == SIG_IGN) sigaction(SIGHUP, &hang_up_before, nullptr);  // nohup
 }
 
 StopOnSignal::~StopOnSignal() {
   sigaction(SIGINT, &interrupt_before, nullptr);
   sigaction(SIGTERM, &terminate_before, nullptr);
+  sigaction(SIGHUP, &hang_up_before, nullptr);
 }
 
 const std::atomic<bool>& StopOnSignal::asked() const { return stop_asked; }

@@ -8,7 +8,7 @@ namespace piano::tools {
 // From here on SIGINT, SIGTERM and SIGHUP remove the temporary files before they end the process. One that is ignored (nohup) stays ignored.
 void clean_up_on_signals();
 
-// While it lives, the first SIGINT or SIGTERM asks to stop; the next one ends the process as above.
+// While it lives, the first SIGINT, SIGTERM or SIGHUP asks to stop; the next one ends the process as above.
 class StopOnSignal {
  public:
   StopOnSignal();

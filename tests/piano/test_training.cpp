@@ -144,6 +144,28 @@ TEST_CASE("training: a warmed-up step does not allocate, the largest lists last"
   }
 }
 
+TEST_CASE("training: an interrupt before the first epoch's end keeps an earlier model, and the training still goes on") {
+  const Log log;
+  const Config config = tiny_config();
+  const auto whole = run(log, config, 2, "whole");
+  Config other = config;
+  other.train.seed = 9;
+  const std::string earlier = run(log, other, 2, "here").first;
+
+  const data::Dataset data = log.open();
+  ThreadPool pool(1);
+  const std::atomic<bool> stop{true};
+  TrainOptions options;
+  options.out = log.folder / "here";
+  options.stop = &stop;
+  CHECK(train(config, data, pool, options).stopped_by == "interrupted");
+  CHECK(bytes_of(options.out) == earlier);
+  options.out = log.folder / "new";
+  train(config, data, pool, options);
+  CHECK_FALSE(bytes_of(options.out).empty());  // where there was none, there is one
+  CHECK(run(log, config, 2, "here", true) == whole);
+}
+
 TEST_CASE("training: a loss that is not finite stops within the step, names the op, and changes nothing") {
   const Log log;
   const data::Dataset data = log.open();
