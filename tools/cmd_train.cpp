@@ -35,7 +35,6 @@ std::string report(const std::string& out, const TrainSummary& s, bool json) {
     return nlohmann::ordered_json{{"out", out}, {"steps", s.steps}, {"epochs", s.epochs}, {"best_epoch", s.best_epoch}, {"best", s.best},
                                   {"stopped_by", s.stopped_by}}.dump() + "\n";
   }
-  const auto counted = [](std::int64_t n, const std::string& noun) { return count_text(n) + " " + noun + (n == 1 ? "" : "s"); };
   const std::string& why = s.stopped_by;
   std::string text = out + ": " + counted(s.steps, "step") + ", " + counted(s.epochs, "epoch") + ", " +
                      (why == "epochs" ? "all done" : why == "early stop" ? "stopped early" : why == "max_steps" ? "stopped at train.max_steps" : why);
