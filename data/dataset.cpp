@@ -6,6 +6,7 @@
 #include "data/dataset_columns.h"
 #include "data/packed_file.h"
 #include "engine/base/check.h"
+#include "engine/base/json_text.h"
 
 namespace piano::data {
 
@@ -18,12 +19,12 @@ void load_metadata(const SafetensorsFile& file, Dataset::Columns& c) {
   const auto entry = file.metadata().find("dataset");
   if (entry == file.metadata().end()) throw Error(ErrorCode::model, file.path() + ": no \"dataset\" in the metadata");
   try {
-    const Json json = Json::parse(entry->second);
+    const Json json = parse_json(entry->second);
     json.at("user_fields").get_to(c.strings.user_fields.names);
     json.at("context_fields").get_to(c.strings.context_fields.names);
     json.at("item_fields").get_to(c.strings.item_fields.names);
     for (const auto& [key, value] : json.items())
-      if (value.is_primitive()) c.metadata[key] = value.is_string() ? value.get<std::string>() : value.dump();
+      if (value.is_primitive()) c.metadata[key] = value.is_string() ? value.get<std::string>() : json_text(value);
   } catch (const Json::exception&) {
     throw Error(ErrorCode::model, file.path() + ": the \"dataset\" in the metadata is not one that this version can read");
   }

@@ -13,6 +13,7 @@
 #include "data/hash.h"
 #include "data/packed_file.h"
 #include "engine/base/check.h"
+#include "engine/base/json_text.h"
 
 namespace piano::data {
 
@@ -117,7 +118,7 @@ std::string describe(const WriterOptions& options, const SplitResult& split, con
   }
   if (split.valid_from != kNoTime) json["valid_from"] = split.valid_from;
   if (split.test_from != kNoTime) json["test_from"] = split.test_from;
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(json);
 }
 
 }  // namespace

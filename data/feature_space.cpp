@@ -7,14 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "data/hash.h"
+#include "engine/base/json_text.h"
 
 namespace piano::data {
 
 namespace {
 
 using Json = nlohmann::json;
-
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json to_json(const Schema& s) {
   return {{"user_fields", s.user_fields},     {"context_fields", s.context_fields}, {"item_fields", s.item_fields},
@@ -27,7 +26,7 @@ Schema schema_from_file(const SafetensorsFile& file) {
   if (entry == file.metadata().end()) throw Error(ErrorCode::model, file.path() + ": no \"schema\" in the metadata");
   Schema s;
   try {
-    const Json json = Json::parse(entry->second);
+    const Json json = parse_json(entry->second);
     json.at("user_fields").get_to(s.user_fields);
     json.at("context_fields").get_to(s.context_fields);
     json.at("item_fields").get_to(s.item_fields);
@@ -114,7 +113,7 @@ FeatureSpace FeatureSpace::load(std::shared_ptr<const SafetensorsFile> file) {
 }
 
 void FeatureSpace::save(SafetensorsWriter& writer) const {
-  writer.metadata("schema", dump(to_json(schema)));
+  writer.metadata("schema", json_text(to_json(schema)));
   save_scaling(writer, "user_dense", user_dense);
   save_scaling(writer, "item_dense", item_dense);
   save_scaling(writer, "score", score);
@@ -124,7 +123,7 @@ void FeatureSpace::save(SafetensorsWriter& writer) const {
 }
 
 std::string FeatureSpace::fingerprint() const {
-  std::uint64_t h = hash64(dump(to_json(schema)));
+  std::uint64_t h = hash64(json_text(to_json(schema)));
   each_vocabulary(*this, [&](const std::string& name, const Vocabulary& v) {
     h = hash64(name, h);
     for (std::int32_t row = kFirstId; row < v.rows(); ++row) h = hash64(v.text(row), h);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
+#include "engine/base/json_text.h"
 
 namespace piano::data {
 namespace {
@@ -166,7 +167,7 @@ std::string describe(const JsonTree::Node& node) {
     case JsonTree::Type::null: return "null";
     case JsonTree::Type::boolean: return node.integer ? "true" : "false";
     case JsonTree::Type::integer: return std::to_string(node.integer);
-    case JsonTree::Type::number: return nlohmann::json(node.number).dump();
+    case JsonTree::Type::number: return json_text(nlohmann::json(node.number));
     case JsonTree::Type::string:
       return node.text.size() <= 40 ? "\"" + std::string(node.text) + "\"" : "a string of " + std::to_string(node.text.size()) + " bytes";
     case JsonTree::Type::list: return "a list of " + std::to_string(node.children);

@@ -4,6 +4,7 @@
 
 #include "data/request_json.h"
 #include "engine/base/check.h"
+#include "engine/base/json_text.h"
 
 namespace piano::data {
 namespace {
@@ -43,7 +44,7 @@ class Writer {
       text += value;
       text += '"';
     } else {
-      text += nlohmann::json(std::string(value)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      text += json_text(nlohmann::json(std::string(value)));
     }
   }
   void string(std::string_view value) {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "engine/base/json_text.h"
 #include "piano/evaluation.h"
 
 namespace piano {
@@ -89,7 +90,7 @@ std::string to_json(const Report& report) {
     tables.push_back({{"title", table.title}, {"lists", table.lists}, {"rows", rows}});
   }
   const nlohmann::ordered_json object{{"interval", report.level}, {"tables", tables}};
-  return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return json_text(object);
 }
 
 }  // namespace piano

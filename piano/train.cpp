@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/files.h"
+#include "engine/base/json_text.h"
 #include "engine/base/log.h"
 #include "piano/evaluation.h"
 #include "piano/evaluation_set.h"
@@ -43,7 +44,7 @@ class JsonLog {
   void write(const nlohmann::ordered_json& json) {
     if (file_ == nullptr) file_ = std::fopen(path_.c_str(), append_ ? "ab" : "wb");
     if (file_ == nullptr) throw Error(ErrorCode::io, "cannot write " + path_ + ": " + std::strerror(errno));
-    const std::string line = json.dump() + "\n";
+    const std::string line = json_text(json) + "\n";
     std::fwrite(line.data(), 1, line.size(), file_);
     std::fflush(file_);
   }

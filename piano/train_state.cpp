@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/base/json_text.h"
 #include "piano/model_file.h"
 
 namespace piano {
@@ -37,7 +38,7 @@ void save_state(const std::string& path, const TrainState& state, const Config& 
   writer.metadata("data", data_fingerprint);
   nlohmann::json json{{"step", optimiser.steps()}, {"epoch", state.epoch}, {"cursor", state.cursor}, {"best_epoch", state.best_epoch},
                       {"best", state.best}, {"worse", state.worse}};
-  writer.metadata("state", json.dump());
+  writer.metadata("state", json_text(json));
   save_parameters(writer, parameters);
   optimiser.save(writer);
   writer.commit();
@@ -63,7 +64,7 @@ TrainState load_state(const std::string& path, const Config& config, const std::
   TrainState state;
   std::int64_t step = 0;
   try {
-    const auto json = nlohmann::json::parse(text("state"));
+    const auto json = parse_json(text("state"));
     step = json.at("step");
     state = {json.at("epoch"), json.at("cursor"), json.at("best_epoch"), json.at("best"), json.at("worse")};
   } catch (const nlohmann::json::exception& e) {

@@ -3,11 +3,13 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "engine/base/json_text.h"
+
 namespace piano::tools {
 namespace {
 
 void append_string(std::string_view text, std::string& out) {
-  out += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  out += json_text(nlohmann::json(text));
 }
 
 void append_id(std::string_view id, std::string& out) {

@@ -6,6 +6,7 @@
 
 #include "data/dataset.h"
 #include "engine/base/files.h"
+#include "engine/base/json_text.h"
 #include "engine/base/log.h"
 #include "piano/evaluation_set.h"
 #include "piano/model_file.h"
@@ -166,8 +167,8 @@ void evaluate(const Arguments& arguments) {
   }
   if (!line.given("json")) return print(line.given("brief") ? brief_text(report.tables[0], report.level) : to_text(report));
   nlohmann::ordered_json object{{"model", model->name()}, {"data", dataset.path()}, {"split", kParts[part]}, {"requests", requests.size()}};
-  object.update(nlohmann::ordered_json::parse(to_json(report)));
-  print(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  object.update(parse_ordered_json(to_json(report)));
+  print(json_text(object) + "\n");
 }
 
 }  // namespace piano::tools

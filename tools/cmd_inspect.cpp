@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/packed_file.h"
+#include "engine/base/json_text.h"
 #include "piano/model_file.h"
 #include "tools/command_line.h"
 #include "tools/inspect.h"
@@ -41,8 +42,9 @@ std::string to_text(const Json& report) {
     }
     std::vector<std::vector<std::string>> rows;
     for (const auto& [name, inner] : value.items()) {
-      const bool number = inner.is_number();
-      rows.push_back({words(name), number && name.find("time") != std::string::npos ? inner.dump() : value_text(inner)});
+      const bool time = inner.is_number() && name.find("time") != std::string::npos;
+      const std::string text = time ? json_text(inner) : value_text(inner);
+      rows.push_back({words(name), text});
     }
     sections += "\n" + words(key) + "\n" + aligned(rows, "ll", "  ");
   }
@@ -70,7 +72,7 @@ Json inspect_file(const std::string& path, bool verify) {
   else if (format == kModelFormat) inspect_model(path, out, warnings);
   else if (format == "piano-training-state") inspect_state(file, out);
   else if (format == "piano-oracle") inspect_oracle(file, out);
-  else warnings.push_back("not a file of PIANO's: only the container was read");
+  else warnings.emplace_back("not a file of PIANO's: only the container was read");
   out["warnings"] = warnings;
   return out;
 }
@@ -87,7 +89,7 @@ void inspect(const Arguments& arguments) {
   bool first = true;
   for (const std::string& path : line.files()) {
     const Json report = inspect_file(path, line.given("verify"));
-    if (line.given("json")) print(report.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    if (line.given("json")) print(json_text(report) + "\n");
     else print((first ? "" : "\n") + to_text(report));
     first = false;
   }

@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "data/dataset_writer.h"
 #include "data/readers.h"
+#include "engine/base/json_text.h"
 #include "engine/base/log.h"
 #include "tools/command_line.h"
 #include "tools/output.h"
@@ -15,6 +16,11 @@ namespace {
 data::WriterOptions writer_options(const CommandLine& line) {
   data::WriterOptions options;
   options.split = std::array{data::SplitKind::time, data::SplitKind::user, data::SplitKind::none}[line.choice("split", {"time", "user", "none"})];
+  for (const char* flag : {"folds", "fold"}) {
+    if (line.given(flag) && options.split != data::SplitKind::user) {
+      throw Error(ErrorCode::usage, std::string("--") + flag + " means nothing with --split " + line.text("split") + "; add --split user");
+    }
+  }
   options.folds = static_cast<int>(line.integer("folds", 2, 1000));
   options.fold = static_cast<int>(line.integer("fold", 1, options.folds));
   options.min_count = static_cast<int>(line.integer("min-count", 1, INT32_MAX));
@@ -30,7 +36,7 @@ std::string report(const std::string& out, const data::ReadReport& read, bool js
     nlohmann::ordered_json object{{"out", out}, {"rows", read.rows}, {"requests", read.requests}, {"rejected", read.rejected},
                                   {"train", train}, {"valid", valid}, {"test", test}};
     if (read.rejected > 0) object["first_rejection"] = read.first_rejection;
-    return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    return json_text(object) + "\n";
   }
   std::string text = out + ": " + counted(read.requests, "request") + " (train " + count_text(train) + ", valid " + count_text(valid) +
                      ", test " + count_text(test) + ") from " + counted(read.rows, "row") + ", " + count_text(read.rejected) + " rejected\n";

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
+#include "engine/base/json_text.h"
 #include "engine/base/log.h"
 #include "piano/train.h"
 #include "tools/command_line.h"
@@ -32,8 +33,8 @@ void show(ProgressLine& line, const TrainProgress& p) {
 
 std::string report(const std::string& out, const TrainSummary& s, bool json) {
   if (json) {
-    return nlohmann::ordered_json{{"out", out}, {"steps", s.steps}, {"epochs", s.epochs}, {"best_epoch", s.best_epoch}, {"best", s.best},
-                                  {"stopped_by", s.stopped_by}}.dump() + "\n";
+    return json_text(nlohmann::ordered_json{{"out", out}, {"steps", s.steps}, {"epochs", s.epochs}, {"best_epoch", s.best_epoch}, {"best", s.best},
+                                  {"stopped_by", s.stopped_by}}) + "\n";
   }
   const std::string& why = s.stopped_by;
   std::string text = out + ": " + counted(s.steps, "step") + ", " + counted(s.epochs, "epoch") + ", " +

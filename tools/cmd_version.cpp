@@ -1,6 +1,7 @@
 // piano version.
 #include <nlohmann/json.hpp>
 
+#include "engine/base/json_text.h"
 #include "engine/core/device.h"
 #include "tools/command_line.h"
 #include "tools/output.h"
@@ -26,8 +27,8 @@ void version(const Arguments& arguments) {
   if (line.given("json")) {
     nlohmann::ordered_json levels = nlohmann::ordered_json::array();
     for (const Device* level : cpu_levels()) levels.push_back(level->name);
-    return print(nlohmann::ordered_json{{"version", PIANO_VERSION}, {"compiler", compiler()}, {"kernels", cpu_device().name},
-                                        {"kernel_levels", levels}}.dump() + "\n");
+    return print(json_text(nlohmann::ordered_json{{"version", PIANO_VERSION}, {"compiler", compiler()}, {"kernels", cpu_device().name},
+                                        {"kernel_levels", levels}}) + "\n");
   }
   print("piano " PIANO_VERSION " (" + compiler() + ", kernels " + cpu_device().name + ")\n");
 }

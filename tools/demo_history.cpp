@@ -6,6 +6,7 @@
 
 #include "data/line_reader.h"
 #include "engine/base/files.h"
+#include "engine/base/json_text.h"
 
 namespace piano::tools {
 namespace {
@@ -38,11 +39,11 @@ void write_requests_with_history(const std::string& log, std::size_t count, cons
     if (last.size() > count) last.pop_front();
   }
   std::map<std::string, Json> history;  // of the users who ask
-  for (const std::string& text : last) history[Json::parse(text).at("user")] = Json::array();
+  for (const std::string& text : last) history[parse_ordered_json(text).at("user")] = Json::array();
 
   AtomicFile file(out);
   for (data::LineReader reader(log); reader.next(line);) {
-    Json request = Json::parse(line);
+    Json request = parse_ordered_json(line);
     const auto user = history.find(request.at("user"));
     if (user == history.end()) continue;
     const Json past = user->second;
@@ -51,7 +52,7 @@ void write_requests_with_history(const std::string& log, std::size_t count, cons
     last.pop_front();
     for (Json& candidate : request.at("candidates")) candidate.erase("click"), candidate.erase("conversion");
     request["history"] = past;
-    file.write(request.dump() + "\n");
+    file.write(json_text(request) + "\n");
   }
   file.commit();
 }

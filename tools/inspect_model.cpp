@@ -2,6 +2,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "engine/base/json_text.h"
 #include "piano/model_file.h"
 #include "tools/inspect.h"
 
@@ -71,7 +72,10 @@ void inspect_state(const SafetensorsFile& file, Json& out) {
   if (state == metadata.end() || config == metadata.end() || data == metadata.end()) {
     throw Error(ErrorCode::model, file.path() + ": the metadata of a training state is missing; the file is damaged");
   }
-  out["state"] = Json::parse(state->second, nullptr, false);
+  try {
+    out["state"] = parse_ordered_json(state->second);
+  } catch (const Json::exception&) {
+  }
   if (!out["state"].is_object()) throw Error(ErrorCode::model, file.path() + ": metadata 'state' is no JSON object; the file is damaged");
   out["data_fingerprint"] = data->second;
   Config parsed;
