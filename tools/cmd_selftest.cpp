@@ -1,9 +1,4 @@
 // piano selftest: is this binary right on this machine? One line per check, seconds in all.
-#include <stdlib.h>
-
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -17,31 +12,11 @@
 #include "tools/command_line.h"
 #include "tools/output.h"
 #include "tools/selftest_ops.h"
+#include "tools/temporary_folder.h"
 
 namespace piano::tools {
 
 namespace {
-
-// A folder that is gone with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "piano-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw Error(ErrorCode::io, pattern + ": cannot make a folder: " + std::strerror(errno));
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 class Checks {
  public:

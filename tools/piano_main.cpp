@@ -24,6 +24,7 @@ std::span<const Verb> verbs() {
       {"evaluate", "measures a model beside simple heuristics", evaluate},
       {"rerank", "re-ranks requests: JSON lines in, JSON lines out", rerank},
       {"inspect", "says what is in a model, data or training file", inspect},
+      {"bench", "measures training and re-ranking on this machine", bench},
       {"selftest", "checks this binary on this machine", selftest},
       {"version", "version, compiler and kernels", version},
   };

@@ -16,6 +16,7 @@ void train(const Arguments& arguments);
 void evaluate(const Arguments& arguments);
 void rerank(const Arguments& arguments);
 void inspect(const Arguments& arguments);
+void bench(const Arguments& arguments);
 void selftest(const Arguments& arguments);
 void version(const Arguments& arguments);
 

@@ -1,0 +1,51 @@
+#include "tools/bench_cases.h"
+
+#include "engine/base/error.h"
+
+namespace piano::tools {
+
+BenchLog BenchCase::log() const {
+  BenchLog log;
+  log.lists = lists * (train ? kBatches : kRequests);
+  log.candidates = candidates, log.history = history, log.full = full;
+  return log;
+}
+
+std::vector<BenchCase> bench_cases() {
+  std::vector<BenchCase> cases;
+  for (const std::int64_t d : {64, 128}) {
+    for (const auto& [lists, candidates] : {std::pair{32, 20}, {128, 50}, {32, 100}}) {
+      const std::string name = "train-" + std::to_string(lists) + "x" + std::to_string(candidates) + "-d" + std::to_string(d);
+      cases.push_back({.name = name, .lists = lists, .candidates = candidates, .d = d, .full = 0.7});
+    }
+  }
+  for (const std::int64_t candidates : {20, 100, 1000}) {
+    cases.push_back({.name = "infer-" + std::to_string(candidates), .train = false, .candidates = candidates});
+  }
+  return cases;
+}
+
+BenchCase find_case(const std::vector<BenchCase>& cases, const std::string& name) {
+  std::vector<std::string> names;
+  for (const BenchCase& c : cases) {
+    if (c.name == name) return c;
+    names.push_back(c.name);
+  }
+  std::string list;
+  for (const std::string& n : names) list += (list.empty() ? "" : ", ") + n;
+  throw Error(ErrorCode::usage, "no case '" + name + "'; there are " + list);
+}
+
+Config bench_config(const BenchCase& c, const std::vector<std::string>& assignments) {
+  Config config;
+  config.model.d = c.d, config.model.max_history = c.history;
+  config.model.dropout = config.model.oov_dropout = 0;
+  config.train.batch = c.lists;
+  for (const std::string& assignment : assignments) set_option(config, assignment);
+  check(config);
+  return config;
+}
+
+std::string case_file(const std::string& folder, const std::string& name, const std::string& what) { return folder + "/" + name + "." + what; }
+
+}  // namespace piano::tools

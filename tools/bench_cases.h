@@ -1,0 +1,35 @@
+// The benchmark's cases, the same for us and for those we are compared with, and where a case lies on disk.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "piano/config.h"
+#include "tools/bench_data.h"
+
+namespace piano::tools {
+
+struct BenchCase {
+  std::string name;
+  bool train = true;                // training steps of `lists` lists; else one request at a time
+  std::int64_t lists = 1, candidates = 0, d = 64, history = 50;
+  double full = 1;                  // a list has full * candidates .. candidates rows
+
+  BenchLog log() const;             // of a training case: kBatches batches, so that a step does not meet the rows of the one before
+};
+inline constexpr std::int64_t kBatches = 8;    // of a training case, taken in turn
+inline constexpr std::int64_t kRequests = 32;  // of an inference case
+
+// Training: (32, 20), (128, 50) and (32, 100) lists and candidates, lists 70-100 % full, d = 64 and 128.
+// Inference: 20, 100 and 1,000 candidates, full, d = 64. Always 50 past events.
+std::vector<BenchCase> bench_cases();
+BenchCase find_case(const std::vector<BenchCase>& cases, const std::string& name);  // throws ErrorCode::usage naming the nearest
+
+// The project's defaults, without dropout (of ids too): peers draw other random numbers. Then `assignments`, each "key=value".
+Config bench_config(const BenchCase& c, const std::vector<std::string>& assignments);
+
+// <folder>/<case>.model.safetensors, .batch.safetensors, .data.safetensors (training), .requests.jsonl (inference)
+std::string case_file(const std::string& folder, const std::string& name, const std::string& what);
+
+}  // namespace piano::tools

@@ -1,0 +1,151 @@
+#include "tools/bench_run.h"
+
+#include <atomic>
+#include <chrono>
+#include <fstream>
+
+#include "engine/base/random.h"
+#include "engine/ops/op_table.h"
+#include "layers/initialise.h"
+#include "piano/model_file.h"
+#include "tools/bench_data.h"
+
+namespace piano::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
+void write_bench_model(const Config& config, const data::Dataset& dataset, const std::string& path) {
+  ParameterStore parameters;
+  const Network network(config, dataset.features(), parameters);
+  parameters.allocate();
+  initialise(parameters, static_cast<std::uint64_t>(config.train.seed));
+  for (const Parameter& p : parameters.parameters()) {
+    if (p.is_table) continue;
+    RandomStream random(1, "bench." + p.name);
+    for (float& v : parameters.values<float>(p)) v += static_cast<float>(0.05 * random.normal());
+  }
+  save_model(path, config, dataset.features(), parameters);
+}
+
+ForwardCost forward_cost(const Config& config, const data::FeatureSpace& features, const data::Batch& batch, bool with_loss) {
+  ParameterStore parameters;
+  const Network network(config, features, parameters);
+  parameters.allocate();
+  Arena arena;
+  Tape tape;
+  Context ctx;
+  ctx.device = &cpu_device(), ctx.arena = &arena, ctx.tape = &tape, ctx.parameters = &parameters;
+  const Logits logits = network(ctx, batch);
+  if (with_loss) loss(ctx, logits, batch, loss_weights(config), {1, 1, 1});
+  ForwardCost total;
+  for (const Node* node = tape.last(); node != nullptr; node = node->previous) {
+    const OpCost cost = op_info(node->op).cost(*node);
+    total.flops += cost.flops, total.bytes += cost.bytes;
+  }
+  return total;
+}
+
+TrainRun::TrainRun(const Config& config, const std::string& data, int threads, const std::string& model)
+    : dataset_(data), pool_(threads), trainer_(config, dataset_, pool_), lists_(bench_lists(dataset_)) {
+  if (!model.empty()) load_parameters(SafetensorsFile(model), trainer_.parameters());
+}
+
+std::span<const std::int64_t> TrainRun::batch(std::int64_t index) const {
+  const auto size = static_cast<std::size_t>(trainer_.config().train.batch);
+  return std::span(lists_).subspan(static_cast<std::size_t>(index) % (lists_.size() / size) * size, size);
+}
+
+double TrainRun::step() {
+  const auto requests = batch(next_++);
+  const auto start = Clock::now();
+  report_ = trainer_.step(requests);
+  return 1e3 * since(start);
+}
+
+double TrainRun::step_flops() const {
+  data::BatchBuilder builder(dataset_.features(), builder_limits(trainer_.config()));
+  builder.attach(dataset_);
+  data::Batch batch;
+  const std::int64_t size = trainer_.config().train.batch, batches = static_cast<std::int64_t>(lists_.size()) / size;
+  double flops = 0;
+  for (std::int64_t b = 0; b < batches; ++b) {
+    builder.build(this->batch(b), batch);
+    flops += 3 * forward_cost(trainer_.config(), dataset_.features(), batch, true).flops;
+  }
+  return flops / static_cast<double>(batches);
+}
+
+double TrainRun::reading_ms() {
+  data::BatchBuilder builder(dataset_.features(), builder_limits(trainer_.config()));
+  builder.attach(dataset_);
+  data::Batch batch;
+  const auto requests = this->batch(next_);
+  const auto read = [&] {
+    const auto start = Clock::now();
+    for (const std::int64_t& request : requests) builder.build({&request, 1}, batch);
+    return 1e3 * since(start);
+  };
+  read();  // the builder's memory
+  return read();
+}
+
+InferRun::InferRun(std::shared_ptr<const Model> model, std::vector<std::string> requests)
+    : model_(std::move(model)), session_(model_), requests_(std::move(requests)), parsed_(requests_.size()) {}
+
+const Request& InferRun::request(std::size_t index) {
+  if (parsed_ != index) request_ = &parser_.parse(requests_[index]), parsed_ = index;
+  return *request_;
+}
+
+double InferRun::rerank(std::size_t index) {
+  const Request& asked = request(index);
+  const auto start = Clock::now();
+  response_ = &session_.rerank(asked);
+  return 1e6 * since(start);
+}
+
+double lists_per_second(std::shared_ptr<const Model> model, const std::vector<std::string>& requests, int threads, double seconds) {
+  constexpr std::size_t kEach = 4;  // requests a thread answers in turn, parsed before
+  struct Worker {
+    explicit Worker(const std::shared_ptr<const Model>& m) : session(m) {}
+    Session session;
+    std::vector<data::RequestParser> parsers = std::vector<data::RequestParser>(kEach);
+    std::vector<const Request*> requests;
+  };
+  std::vector<std::unique_ptr<Worker>> workers;
+  for (int w = 0; w < threads; ++w) {
+    Worker& worker = *workers.emplace_back(std::make_unique<Worker>(model));
+    for (std::size_t i = 0; i < kEach; ++i) {
+      worker.requests.push_back(&worker.parsers[i].parse(requests[(static_cast<std::size_t>(w) * kEach + i) % requests.size()]));
+      worker.session.rerank(*worker.requests.back());
+    }
+  }
+  ThreadPool pool(threads);
+  std::atomic<std::int64_t> answers{0};
+  const auto start = Clock::now();
+  pool.run([&](int w) {
+    Worker& worker = *workers[static_cast<std::size_t>(w)];
+    std::int64_t n = 0;
+    for (; since(start) < seconds; ++n) worker.session.rerank(*worker.requests[static_cast<std::size_t>(n) % kEach]);
+    answers += n;
+  });
+  return static_cast<double>(answers) / since(start);
+}
+
+ProcessMemory process_memory() {
+  ProcessMemory memory;
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    std::int64_t* to = word == "VmHWM:" ? &memory.peak : word == "VmRSS:" ? &memory.current : word == "RssAnon:" ? &memory.anonymous
+                     : word == "RssFile:" ? &memory.file : nullptr;
+    if (to != nullptr && status >> *to) *to *= 1024;  // kB
+  }
+  return memory;
+}
+
+}  // namespace piano::tools
