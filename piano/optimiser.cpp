@@ -1,13 +1,16 @@
 #include "piano/optimiser.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
 namespace piano {
 namespace {
 
-constexpr std::size_t kChunk = 4096;  // elements of the dense array that are added up and squared as one
+constexpr std::size_t kChunk = 4096;        // elements of the dense array that are added up and squared as one
+constexpr std::int64_t kRowsAtOnce = 1024;  // rows of a table that one worker updates before it takes more
+constexpr std::int64_t kAhead = 8;          // rows fetched ahead: a row lies anywhere in memory, four of its cache lines take 100 ns to come
 
 template <class T>
 double sum_of_squares(const T* values, std::size_t n) {
@@ -47,12 +50,12 @@ Optimiser::Optimiser(const Config& config, ParameterStore& store, const Device& 
   }
 }
 
-void Optimiser::reserve(std::size_t table, std::int64_t entries) {
-  const auto n = static_cast<std::size_t>(entries);
-  const auto rows = std::min(n, static_cast<std::size_t>(store_.table_shape(table).rows()));
-  tables_[table].order.reserve(n);
-  tables_[table].touched.reserve(rows);
-  tables_[table].gradient.reserve(rows * static_cast<std::size_t>(store_.table_shape(table).cols()) * size_of(store_.dtype()));
+void Optimiser::reserve(std::size_t table, std::int64_t rows) {
+  tables_[table].gradient.reset(store_.table_shape(table).cols(), store_.dtype());
+  tables_[table].gradient.reserve(rows);
+  std::int64_t pieces = 0;
+  for (const Parameter& p : store_.parameters()) pieces += p.is_table ? p.shape.rows() / kRowsAtOnce + 1 : 1;
+  pieces_.reserve(static_cast<std::size_t>(pieces));
 }
 
 AdamWArgs Optimiser::args_of_step(std::int64_t step, double gradient_scale) const {
@@ -81,39 +84,31 @@ template <class T>
 void Optimiser::reduce_rows(std::span<const Gradients> accumulators, std::size_t table) {
   Table& t = tables_[table];
   const auto d = static_cast<std::size_t>(store_.table_shape(table).cols());
-  t.order.clear(), t.touched.clear(), t.gradient.clear();
-  t.squares = 0;
-  for (std::size_t a = 0; a < accumulators.size(); ++a) {
-    const auto rows = accumulators[a].tables[table].rows();
-    for (std::size_t e = 0; e < rows.size(); ++e) t.order.emplace_back(rows[e], static_cast<std::int64_t>(a << 32 | e));
-  }
-  std::sort(t.order.begin(), t.order.end());
-  for (std::size_t i = 0; i < t.order.size();) {
-    const std::int32_t row = t.order[i].first;
-    const std::size_t at = t.gradient.size();
-    t.gradient.resize(at + d * sizeof(T));  // zeroed
-    T* sum = reinterpret_cast<T*>(t.gradient.data() + at);
-    for (; i < t.order.size() && t.order[i].first == row; ++i) {
-      const auto key = static_cast<std::size_t>(t.order[i].second);
-      const T* entry = accumulators[key >> 32].tables[table].values<T>().data() + (key & 0xFFFFFFFFu) * d;
-      for (std::size_t c = 0; c < d; ++c) sum[c] += entry[c];
+  t.gradient.reset(store_.table_shape(table).cols(), store_.dtype());
+  for (const Gradients& accumulator : accumulators) {
+    const T* from = accumulator.tables[table].values<T>().data();
+    for (const std::int32_t row : accumulator.tables[table].rows()) {
+      T* sum = static_cast<T*>(t.gradient.at(row));
+      for (std::size_t c = 0; c < d; ++c) sum[c] += from[c];
+      from += d;
     }
-    t.touched.push_back(row);
-    t.squares += sum_of_squares(sum, d);
   }
+  const auto all = t.gradient.values<T>();
+  t.squares = sum_of_squares(all.data(), all.size());
 }
 
 double Optimiser::step(std::span<Gradients> accumulators, ThreadPool& pool) {
   const bool is_double = store_.dtype() == DType::f64;
-  const auto workers = static_cast<std::size_t>(pool.size());
-  pool.run([&](int worker) {
-    const auto w = static_cast<std::size_t>(worker);
-    for (std::size_t t = w; t < tables_.size(); t += workers) {
-      is_double ? reduce_rows<double>(accumulators, t) : reduce_rows<float>(accumulators, t);
-    }
-    for (std::size_t chunk = w; chunk < chunk_squares_.size(); chunk += workers) {
-      is_double ? reduce_dense<double>(accumulators, chunk) : reduce_dense<float>(accumulators, chunk);
-    }
+  // Who does which part changes no bit: each has a place of its own.
+  std::atomic<std::size_t> next{0};
+  const auto take = [&next](std::size_t parts, const auto& work) {
+    for (std::size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < parts;) work(i);
+  };
+  pool.run([&](int) {
+    take(tables_.size() + chunk_squares_.size(), [&](std::size_t i) {
+      if (i < tables_.size()) is_double ? reduce_rows<double>(accumulators, i) : reduce_rows<float>(accumulators, i);
+      else is_double ? reduce_dense<double>(accumulators, i - tables_.size()) : reduce_dense<float>(accumulators, i - tables_.size());
+    });
   });
   double squares = 0;
   for (const double s : chunk_squares_) squares += s;
@@ -125,21 +120,31 @@ double Optimiser::step(std::span<Gradients> accumulators, ThreadPool& pool) {
   const double clip = config_.train.clip;
   const AdamWArgs args = args_of_step(steps_, clip > 0 && norm > clip ? clip / norm : 1.0);
   for (ModuleNorms& m : modules_) m.gradient = m.update = m.value = 0;
-  const auto& parameters = store_.parameters();
-  const auto update_some = [&](std::size_t first, std::size_t stride) {
-    for (std::size_t i = first; i < parameters.size(); i += stride) {
-      const Parameter& p = parameters[i];
-      p.is_table ? update_table(p, args) : update_dense(p, args, accumulators[0].dense.data() + p.offset * size_of(store_.dtype()));
-    }
+  cut_update();
+  const auto update_piece = [&](std::size_t i) {
+    const Parameter& p = store_.parameters()[pieces_[i].parameter];
+    if (p.is_table) update_rows(p, args, pieces_[i].begin, pieces_[i].end);
+    else update_dense(p, args, accumulators[0].dense.data() + p.offset * size_of(store_.dtype()));
   };
+  next = 0;
   if (measure_) {
-    update_some(0, 1);  // serially: the scratch and the sums are shared
+    take(pieces_.size(), update_piece);  // serially: the scratch and the sums are shared
     for (ModuleNorms& m : modules_) m.gradient = std::sqrt(m.gradient), m.update = std::sqrt(m.update), m.value = std::sqrt(m.value);
     measure_ = false;
   } else {
-    pool.run([&](int worker) { update_some(static_cast<std::size_t>(worker), workers); });
+    pool.run([&](int) { take(pieces_.size(), update_piece); });
   }
   return norm;
+}
+
+void Optimiser::cut_update() {
+  pieces_.clear();
+  for (std::size_t i = 0; i < store_.parameters().size(); ++i) {
+    const Parameter& p = store_.parameters()[i];
+    const bool every_row = config_.train.rows == RowUpdates::dense;
+    const std::int64_t rows = !p.is_table ? 1 : every_row ? p.shape.rows() : static_cast<std::int64_t>(tables_[p.table].gradient.rows().size());
+    for (std::int64_t begin = 0; begin < rows; begin += kRowsAtOnce) pieces_.push_back({i, begin, std::min(rows, begin + kRowsAtOnce)});
+  }
 }
 
 void Optimiser::update_dense(const Parameter& p, const AdamWArgs& args, const void* gradient) {
@@ -150,24 +155,25 @@ void Optimiser::update_dense(const Parameter& p, const AdamWArgs& args, const vo
          m_.data() + at, v_.data() + at);
 }
 
-void Optimiser::update_table(const Parameter& p, const AdamWArgs& args) {
+void Optimiser::update_rows(const Parameter& p, const AdamWArgs& args, std::int64_t begin, std::int64_t end) {
   Table& t = tables_[p.table];
   const std::int64_t d = p.shape.cols();
   const auto row_bytes = static_cast<std::size_t>(d) * size_of(store_.dtype());
   auto* values = static_cast<std::byte*>(store_.value(p));
-  const auto move = [&](std::int64_t row, const std::byte* gradient) {
-    const auto at = static_cast<std::size_t>(row) * row_bytes;
-    update(p, args, d, values + at, gradient, t.m.data() + at, t.v.data() + at);
-    t.last_step[static_cast<std::size_t>(row)] = steps_;
-  };
-  if (config_.train.rows == RowUpdates::dense) {
-    std::size_t next = 0;
-    for (std::int64_t row = 0; row < p.shape.rows(); ++row) {
-      const bool touched = next < t.touched.size() && t.touched[next] == row;
-      move(row, touched ? t.gradient.data() + row_bytes * next++ : zeros_.data());
+  const bool every_row = config_.train.rows == RowUpdates::dense;
+  const auto row_at = [&](std::int64_t i) { return every_row ? i : std::int64_t{t.gradient.rows()[static_cast<std::size_t>(i)]}; };
+  for (std::int64_t i = begin; i < end; ++i) {
+    if (i + kAhead < end) {
+      const auto ahead = static_cast<std::size_t>(row_at(i + kAhead)) * row_bytes;
+      for (std::size_t line = 0; line < row_bytes; line += 64) {
+        for (std::byte* array : {values, t.m.data(), t.v.data()}) __builtin_prefetch(array + ahead + line, 1);
+      }
     }
-  } else {
-    for (std::size_t i = 0; i < t.touched.size(); ++i) move(t.touched[i], t.gradient.data() + row_bytes * i);
+    const std::int64_t row = row_at(i);
+    const void* gradient = t.gradient.find(static_cast<std::int32_t>(row));
+    const auto at = static_cast<std::size_t>(row) * row_bytes;
+    update(p, args, d, values + at, gradient != nullptr ? static_cast<const std::byte*>(gradient) : zeros_.data(), t.m.data() + at, t.v.data() + at);
+    t.last_step[static_cast<std::size_t>(row)] = steps_;
   }
 }
 

@@ -45,8 +45,8 @@ class Optimiser {
   void measure_next_step() { measure_ = true; }
   const std::vector<ModuleNorms>& module_norms() const { return modules_; }
 
-  // Room for the row gradients of a step that touches up to `entries` rows of a table.
-  void reserve(std::size_t table, std::int64_t entries);
+  // Room for the gradients of a step that touches up to `rows` rows of a table.
+  void reserve(std::size_t table, std::int64_t rows);
 
   // Tensors m.<name>, v.<name>, last_step.<name>. The optimiser must live until the writer's commit().
   void save(SafetensorsWriter& writer) const;
@@ -56,15 +56,16 @@ class Optimiser {
   struct Table {
     std::vector<std::byte> m, v;              // (rows, d)
     std::vector<std::int64_t> last_step;      // (rows): the step of a row's last update
-    std::vector<std::int32_t> touched;        // rows with a gradient in this step, ascending
-    std::vector<std::byte> gradient;          // (touched, d)
-    std::vector<std::pair<std::int32_t, std::int64_t>> order;  // (row, accumulator << 32 | entry), sorted
+    RowGradients gradient;                    // of this step, all accumulators together
     double squares = 0;
   };
+  // What one worker does at a time: rows begin..end-1 of the touched ones (train.rows = dense: of all), or a whole dense parameter.
+  struct Piece { std::size_t parameter; std::int64_t begin, end; };
   template <class T> void reduce_dense(std::span<Gradients> accumulators, std::size_t chunk);
   template <class T> void reduce_rows(std::span<const Gradients> accumulators, std::size_t table);
   void update_dense(const Parameter& p, const AdamWArgs& args, const void* gradient);
-  void update_table(const Parameter& p, const AdamWArgs& args);
+  void update_rows(const Parameter& p, const AdamWArgs& args, std::int64_t begin, std::int64_t end);
+  void cut_update();
   void update(const Parameter& p, const AdamWArgs& args, std::int64_t n, std::byte* value, const std::byte* gradient, std::byte* m,
               std::byte* v);
   void replay(std::size_t table, std::int64_t row);
@@ -77,6 +78,7 @@ class Optimiser {
   std::vector<std::byte> m_, v_;              // dense
   std::vector<Table> tables_;
   std::vector<double> chunk_squares_;
+  std::vector<Piece> pieces_;
   std::vector<std::byte> zeros_;              // a row's worth: the gradient of a row that has none
   bool measure_ = false;
   std::vector<ModuleNorms> modules_;

@@ -79,6 +79,7 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
   out.click.resize(candidates), out.conversion.resize(candidates), out.recency.resize(candidates), out.value.resize(candidates);
   out.list_click.resize(requests.size()), out.list_conversion.resize(requests.size());
 
+  packed_.pack(parameters_, cpu_device());
   const auto workers = static_cast<std::size_t>(pool_.size());
   pool_.run([&](int worker) {
     Worker& w = *workers_[static_cast<std::size_t>(worker)];
@@ -91,6 +92,7 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
       ctx.device = &cpu_device();
       ctx.arena = &w.arena;
       ctx.parameters = &parameters_;
+      ctx.packed = &packed_;
       const Logits logits = network_(ctx, w.batch);
       const std::int64_t first = out.offsets[at];
       copy(logits.click, out.click, first);

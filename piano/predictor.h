@@ -44,6 +44,7 @@ class Predictor {
   struct Worker;
   const Network& network_;
   const ParameterStore& parameters_;
+  PackedWeights packed_;
   ThreadPool& pool_;
   std::vector<std::unique_ptr<Worker>> workers_;
 };

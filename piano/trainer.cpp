@@ -1,6 +1,7 @@
 #include "piano/trainer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "engine/ops/op_table.h"
@@ -138,6 +139,7 @@ void Trainer::reserve() {
   extent.history_rows = std::max(one.history_rows, micro);
   micro_batches_.reserve(static_cast<std::size_t>(config_.train.batch));
 
+  packed_.pack(parameters_, cpu_device());
   for (const auto& worker : workers_) {
     worker->builder.reserve(extent, worker->batch);
     fill(data_.features().schema, extent, worker->batch);
@@ -146,14 +148,14 @@ void Trainer::reserve() {
     worker->arena.reset();  // grown in chunks: now one block of the whole size
   }
 
-  // Row gradients: what the made-up micro-batch touched, for as many micro-batches as one accumulator may get.
+  // Row gradients: as many rows as the made-up micro-batch touched, for as many micro-batches as one accumulator may get.
   const auto a = static_cast<std::int64_t>(accumulators_.size());
   const std::int64_t micro_batches = (config_.train.batch + a - 1) / a;
   for (std::size_t t = 0; t < parameters_.table_count(); ++t) {
-    const auto touched = static_cast<std::int64_t>(accumulators_[0].tables[t].rows().size());
-    const std::int64_t entries = touched / static_cast<std::int64_t>(workers_.size()) * micro_batches;
-    for (Gradients& g : accumulators_) g.tables[t].reserve(entries);
-    optimiser_->reserve(t, entries * a);
+    const std::int64_t touches = accumulators_[0].tables[t].touches() / static_cast<std::int64_t>(workers_.size()) * micro_batches;
+    const std::int64_t rows = parameters_.table_shape(t).rows();
+    for (Gradients& g : accumulators_) g.tables[t].reserve(std::min(touches, rows));
+    optimiser_->reserve(t, std::min(touches * a, rows));
   }
 }
 
@@ -216,6 +218,7 @@ void Trainer::forward_backward(Worker& worker, std::int32_t first_list, const Lo
   ctx.arena = &worker.arena;
   ctx.tape = &worker.tape;
   ctx.parameters = &parameters_;
+  ctx.packed = &packed_;
   ctx.gradients = &gradients;
   ctx.random = {static_cast<std::uint64_t>(config_.train.seed), static_cast<std::uint32_t>(optimiser_->steps())};
   ctx.first_list = first_list;
@@ -230,10 +233,12 @@ void Trainer::forward_backward(Worker& worker, std::int32_t first_list, const Lo
 StepReport Trainer::step(std::span<const std::int64_t> requests) {
   cut(requests);
   catch_up(requests);
+  packed_.pack(parameters_, cpu_device());
   const LossCounts counts = count(requests);
-  const std::size_t accumulators = accumulators_.size(), workers = workers_.size();
+  const std::size_t accumulators = accumulators_.size();
+  std::atomic<std::size_t> next{0};  // which worker fills which accumulator changes no bit
   pool_.run([&](int worker) {
-    for (auto a = static_cast<std::size_t>(worker); a < accumulators; a += workers) {
+    for (std::size_t a; (a = next.fetch_add(1, std::memory_order_relaxed)) < accumulators;) {
       parameters_.zero(accumulators_[a]);
       partials_[a] = {};
       for (std::size_t j = a; j < micro_batches_.size(); j += accumulators) {

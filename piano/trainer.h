@@ -66,6 +66,7 @@ class Trainer {
   LossWeights weights_;
   std::vector<std::string> warnings_;
   ParameterStore parameters_;
+  PackedWeights packed_;                    // of this step
   std::unique_ptr<Network> network_;
   std::unique_ptr<Optimiser> optimiser_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -6,6 +6,7 @@
 
 #include "engine/base/random.h"
 #include "engine/core/arena.h"
+#include "engine/core/packed_weights.h"
 #include "engine/core/parameters.h"
 #include "engine/core/tape.h"
 #include "engine/core/tensor.h"
@@ -19,6 +20,7 @@ struct Context {
   Arena* arena = nullptr;
   Tape* tape = nullptr;                       // null: inference, nothing is recorded
   const ParameterStore* parameters = nullptr;
+  const PackedWeights* packed = nullptr;      // of `parameters` as they are now; null: products pack on the way
   Gradients* gradients = nullptr;             // the accumulator; null: parameters get no gradient
   RandomKey random;                           // seed and step
   std::int32_t first_list = 0;                // index within the whole batch of this micro-batch's first list

@@ -28,12 +28,20 @@ struct OptimiserKernels {
 
 inline constexpr int kMaxOps = 64;
 
+// Weight matrices in the order in which products read them. Null functions: the device reads them as they lie.
+struct WeightPacking {
+  std::int64_t (*elements)(std::int64_t out, std::int64_t in) = nullptr;
+  void (*pack)(std::int64_t out, std::int64_t in, const void* w, void* packed) = nullptr;
+};
+
 struct Device {
   std::string name;     // "cpu/x86-64-v3", "ref/f64", ...
   DType dtype = DType::f32;
   Kernel forward[kMaxOps] = {};
   Kernel backward[kMaxOps] = {};
+  std::uint32_t writes_fresh[kMaxOps] = {};  // bit i: the op's backward looks at bit i of Node::fresh; else the tape zeroes that gradient first
   OptimiserKernels optimiser{};
+  WeightPacking packing{};
 };
 
 const Device& cpu_device();                          // the best kernel level of this machine, or PIANO_ISA=x86-64|x86-64-v3|x86-64-v4

@@ -1,6 +1,7 @@
 #include "engine/core/parameters.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -32,16 +33,49 @@ void convert(const void* from, DType from_type, void* to, DType to_type, std::in
 
 }  // namespace
 
-void RowGradients::reserve(std::int64_t entries) {
-  rows_.reserve(static_cast<std::size_t>(entries));
-  values_.reserve(static_cast<std::size_t>(entries * columns_) * size_of(dtype_));
+void RowGradients::reset(std::int64_t columns, DType dtype) {
+  rows_.clear(), values_.clear();
+  std::fill(slots_.begin(), slots_.end(), -1);
+  columns_ = columns, dtype_ = dtype, touches_ = 0;
 }
 
-void* RowGradients::append(std::int32_t row) {
-  const std::size_t begin = values_.size();
-  rows_.push_back(row);
-  values_.resize(begin + static_cast<std::size_t>(columns_) * size_of(dtype_));
-  return values_.data() + begin;
+void RowGradients::reserve(std::int64_t rows) {
+  const auto n = static_cast<std::size_t>(rows);
+  rows_.reserve(n);
+  values_.reserve(n * static_cast<std::size_t>(columns_) * size_of(dtype_));
+  if (2 * n > slots_.size()) grow(std::bit_ceil(2 * n));
+}
+
+// Where `row` is, or the free slot where it would be: multiplicative hashing (Knuth, volume 3, 6.4), then the next free one.
+std::size_t RowGradients::slot_of(std::int32_t row) const {
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t slot = (static_cast<std::uint64_t>(row) * 0x9E3779B97F4A7C15u >> 32) & mask;
+  while (slots_[slot] >= 0 && rows_[static_cast<std::size_t>(slots_[slot])] != row) slot = (slot + 1) & mask;
+  return slot;
+}
+
+void RowGradients::grow(std::size_t slots) {
+  slots_.assign(slots, -1);
+  for (std::size_t i = 0; i < rows_.size(); ++i) slots_[slot_of(rows_[i])] = static_cast<std::int32_t>(i);
+}
+
+void* RowGradients::at(std::int32_t row) {
+  ++touches_;
+  if (2 * (rows_.size() + 1) > slots_.size()) grow(std::max<std::size_t>(64, 2 * slots_.size()));
+  std::int32_t& place = slots_[slot_of(row)];
+  const std::size_t row_bytes = static_cast<std::size_t>(columns_) * size_of(dtype_);
+  if (place < 0) {
+    place = static_cast<std::int32_t>(rows_.size());
+    rows_.push_back(row);
+    values_.resize(values_.size() + row_bytes);  // zeroed
+  }
+  return values_.data() + static_cast<std::size_t>(place) * row_bytes;
+}
+
+const void* RowGradients::find(std::int32_t row) const {
+  if (slots_.empty()) return nullptr;
+  const std::int32_t place = slots_[slot_of(row)];
+  return place < 0 ? nullptr : values_.data() + static_cast<std::size_t>(place) * static_cast<std::size_t>(columns_) * size_of(dtype_);
 }
 
 void ParameterStore::Free::operator()(std::byte* p) const { ::operator delete(p, kAlignment); }

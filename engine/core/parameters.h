@@ -32,24 +32,32 @@ struct ParameterId {
   explicit operator bool() const { return index >= 0; }
 };
 
-// The rows of one table that one accumulator's micro-batches touched, in the order in which they were touched.
+// The gradient of a table: the rows that were touched, each once, in the order in which they were first touched. A hash map from row to place
+// that is as large as the rows touched, never as the table. Ids are Zipf: most touches meet a row that is there, and still in the cache.
 class RowGradients {
  public:
-  void reset(std::int64_t columns, DType dtype) { rows_.clear(), values_.clear(), columns_ = columns, dtype_ = dtype; }
-  void reserve(std::int64_t entries);
-  // A zeroed gradient row for `row`, to be filled by the caller; valid until the next append. Rows may repeat.
-  void* append(std::int32_t row);
+  void reset(std::int64_t columns, DType dtype);
+  void reserve(std::int64_t rows);
+  // The gradient of `row`, to be added to: zeros when it is new. Valid until the next call.
+  void* at(std::int32_t row);
+  // The same if it was touched, else null.
+  const void* find(std::int32_t row) const;
 
   std::span<const std::int32_t> rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
-  template <class T> std::span<const T> values() const {  // (entries, columns)
+  std::int64_t touches() const { return touches_; }  // calls of at() since reset()
+  template <class T> std::span<const T> values() const {  // (rows().size(), columns)
     return {reinterpret_cast<const T*>(values_.data()), rows_.size() * static_cast<std::size_t>(columns_)};
   }
 
  private:
+  std::size_t slot_of(std::int32_t row) const;
+  void grow(std::size_t slots);
+
   std::vector<std::int32_t> rows_;
   std::vector<std::byte> values_;
-  std::int64_t columns_ = 0;
+  std::vector<std::int32_t> slots_;  // a power of two, at least twice the rows: place in rows_, or -1
+  std::int64_t columns_ = 0, touches_ = 0;
   DType dtype_ = DType::f32;
 };
 

@@ -9,10 +9,13 @@
 namespace piano {
 namespace {
 
-void allocate_grad(const Context& context, TensorRecord& record) {
-  const auto bytes = static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
-  record.grad = context.arena->allocate(bytes);
-  std::memset(record.grad, 0, bytes);
+// Zeroed, or (fresh) the padding rows alone.
+void allocate_grad(const Context& context, TensorRecord& record, bool fresh) {
+  const auto row_bytes = static_cast<std::size_t>(record.shape.cols()) * size_of(record.dtype);
+  const auto padded = static_cast<std::size_t>(padded_rows(record.shape.rows())) * row_bytes;
+  const std::size_t kept = fresh ? static_cast<std::size_t>(record.shape.rows()) * row_bytes : 0;
+  record.grad = context.arena->allocate(padded);
+  std::memset(static_cast<std::byte*>(record.grad) + kept, 0, padded - kept);
 }
 
 template <class T>
@@ -53,7 +56,7 @@ void Tape::backward(const Context& context, Tensor output, std::span<const doubl
   PIANO_CHECK(static_cast<std::int64_t>(seed.size()) == root.shape.elements(),
               "[backward] expected a loss of one element, or a seed of its shape, got shape " + to_string(root.shape));
   if (!root.requires_grad) return;
-  if (root.grad == nullptr) allocate_grad(context, root);
+  if (root.grad == nullptr) allocate_grad(context, root, false);
   root.dtype == DType::f64 ? add_seed<double>(root, seed) : add_seed<float>(root, seed);
 
   for (Node* node = last_; node != nullptr; node = node->previous) {
@@ -61,7 +64,10 @@ void Tape::backward(const Context& context, Tensor output, std::span<const doubl
     for (std::int32_t i = 0; i < node->input_count; ++i) {
       TensorRecord* input = node->inputs[i];
       const bool wanted = input != nullptr && input->requires_grad && input->row_grads == nullptr;
-      if (wanted && input->grad == nullptr) allocate_grad(context, *input);
+      if (!wanted || input->grad != nullptr) continue;
+      const bool fresh = (context.device->writes_fresh[static_cast<std::size_t>(node->op)] >> i & 1) != 0;
+      allocate_grad(context, *input, fresh);
+      if (fresh) node->fresh |= 1u << i;
     }
     const Kernel backward_kernel = context.device->backward[static_cast<std::size_t>(node->op)];
     PIANO_CHECK(backward_kernel != nullptr,

@@ -21,6 +21,7 @@ struct Node {
   TensorRecord* output = nullptr;
   const void* args = nullptr;     // the op's plain argument struct, in the arena
   void* saved = nullptr;          // what forward keeps for backward, in the arena; null in inference
+  std::uint32_t fresh = 0;        // backward: bit i is set when the grad of input i holds nothing yet and is to be written, not added to
   Node* previous = nullptr;
 };
 

@@ -23,6 +23,7 @@ struct TensorRecord {
   bool requires_grad = false;
   void* value = nullptr;               // row-major
   void* grad = nullptr;                // same shape; null until backward reaches it (for a dense parameter: its slice of the accumulator)
+  const void* packed = nullptr;        // a weight matrix as the device's products want it (PackedWeights), or null
   RowGradients* row_grads = nullptr;   // an embedding table's gradient goes here, row by row, and not into `grad`
 };
 

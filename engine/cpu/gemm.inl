@@ -1,4 +1,4 @@
-// Matrix products for the levels with fused multiply-add: C += A B, in register tiles of 6 rows by kTileVectors vectors.
+// Matrix products for the levels with fused multiply-add: C = S + A B, in register tiles of 6 rows by kTileVectors vectors.
 //
 // AVX-512: 6 x 64 is 24 of 32 registers, AVX2: 6 x 16 is 12 of 16; each vector of B that is loaded serves six fused multiply-adds, each
 // element of A is broadcast once. The specification is engine/ref/linear.h. Every element of C adds its products in the order of k, in
@@ -26,13 +26,27 @@ struct Strided {
   Strided below(std::int64_t i) const { return {data + i * row, row, step}; }
 };
 
-// c (rows, vectors * kLanes) += a b over k < depth. The last vector has `last` columns: fewer than kLanes unless `whole`.
+// Where a product is written, and what its sums start from: the same place (C += A B), a row for all rows (a bias), or zeros.
+struct Target {
+  float* data;
+  std::int64_t stride;
+  const float* start;
+  std::int64_t start_stride;
+  Target at(std::int64_t row, std::int64_t column) const {
+    return {data + row * stride + column, stride, start == kZeroRow ? start : start + row * start_stride + column, start_stride};
+  }
+  static constexpr float kZeroRow[kPanel] = {};
+};
+inline Target adding_to(float* c, std::int64_t stride) { return {c, stride, c, stride}; }
+inline Target starting_from(const float* row, float* c, std::int64_t stride) { return {c, stride, row == nullptr ? Target::kZeroRow : row, 0}; }
+
+// c (rows, vectors * kLanes) = start + a b over k < depth. The last vector has `last` columns: fewer than kLanes unless `whole`.
 template <int rows, int vectors, bool whole>
-inline void tile_add(std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride, std::int64_t last) {
+inline void gemm_tile(std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, Target c, std::int64_t last) {
   const auto get_vector = [&](const float* p, int v) { return whole || v + 1 < vectors ? load(p + v * kLanes) : load_first(p + v * kLanes, last); };
   F sum[rows][vectors];
   for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < vectors; ++v) sum[r][v] = get_vector(c + r * c_stride, v);
+    for (int v = 0; v < vectors; ++v) sum[r][v] = get_vector(c.start + r * c.start_stride, v);
   }
   for (std::int64_t k = 0; k < depth; ++k) {
     F column[vectors];
@@ -44,7 +58,7 @@ inline void tile_add(std::int64_t depth, Strided a, const float* b, std::int64_t
   }
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
-      float* to = c + r * c_stride + v * kLanes;
+      float* to = c.data + r * c.stride + v * kLanes;
       if (whole || v + 1 < vectors) store(to, sum[r][v]);
       else store_first(to, sum[r][v], last);
     }
@@ -53,47 +67,44 @@ inline void tile_add(std::int64_t depth, Strided a, const float* b, std::int64_t
 
 // All rows of one panel of columns: tiles of six rows, then one of what is left.
 template <int vectors, bool whole>
-inline void panel_add(std::int64_t rows, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride,
-                      std::int64_t last) {
+inline void gemm_panel(std::int64_t rows, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, Target c, std::int64_t last) {
   std::int64_t i = 0;
-  for (; i + 6 <= rows; i += 6) tile_add<6, vectors, whole>(depth, a.below(i), b, b_stride, c + i * c_stride, c_stride, last);
+  for (; i + 6 <= rows; i += 6) gemm_tile<6, vectors, whole>(depth, a.below(i), b, b_stride, c.at(i, 0), last);
   a = a.below(i);
-  c += i * c_stride;
+  c = c.at(i, 0);
   switch (rows - i) {
-    case 1: return tile_add<1, vectors, whole>(depth, a, b, b_stride, c, c_stride, last);
-    case 2: return tile_add<2, vectors, whole>(depth, a, b, b_stride, c, c_stride, last);
-    case 3: return tile_add<3, vectors, whole>(depth, a, b, b_stride, c, c_stride, last);
-    case 4: return tile_add<4, vectors, whole>(depth, a, b, b_stride, c, c_stride, last);
-    case 5: return tile_add<5, vectors, whole>(depth, a, b, b_stride, c, c_stride, last);
+    case 1: return gemm_tile<1, vectors, whole>(depth, a, b, b_stride, c, last);
+    case 2: return gemm_tile<2, vectors, whole>(depth, a, b, b_stride, c, last);
+    case 3: return gemm_tile<3, vectors, whole>(depth, a, b, b_stride, c, last);
+    case 4: return gemm_tile<4, vectors, whole>(depth, a, b, b_stride, c, last);
+    case 5: return gemm_tile<5, vectors, whole>(depth, a, b, b_stride, c, last);
     default: return;
   }
 }
 
 template <int vectors>
-inline void edge_add(std::int64_t rows, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride,
-                     std::int64_t last) {
-  if (last == kLanes) panel_add<vectors, true>(rows, depth, a, b, b_stride, c, c_stride, last);
-  else panel_add<vectors, false>(rows, depth, a, b, b_stride, c, c_stride, last);
+inline void gemm_edge(std::int64_t rows, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, Target c, std::int64_t last) {
+  if (last == kLanes) gemm_panel<vectors, true>(rows, depth, a, b, b_stride, c, last);
+  else gemm_panel<vectors, false>(rows, depth, a, b, b_stride, c, last);
 }
 
 // Up to kPanel columns.
-inline void columns_add(std::int64_t rows, std::int64_t columns, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, float* c,
-                        std::int64_t c_stride) {
+inline void gemm_columns(std::int64_t rows, std::int64_t columns, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride,
+                            Target c) {
   const std::int64_t vectors = (columns + kLanes - 1) / kLanes, last = columns - (vectors - 1) * kLanes;
 #if defined(__AVX512F__)
-  if (vectors == 4) return edge_add<4>(rows, depth, a, b, b_stride, c, c_stride, last);
-  if (vectors == 3) return edge_add<3>(rows, depth, a, b, b_stride, c, c_stride, last);
+  if (vectors == 4) return gemm_edge<4>(rows, depth, a, b, b_stride, c, last);
+  if (vectors == 3) return gemm_edge<3>(rows, depth, a, b, b_stride, c, last);
 #endif
-  if (vectors == 2) return edge_add<2>(rows, depth, a, b, b_stride, c, c_stride, last);
-  edge_add<1>(rows, depth, a, b, b_stride, c, c_stride, last);
+  if (vectors == 2) return gemm_edge<2>(rows, depth, a, b, b_stride, c, last);
+  gemm_edge<1>(rows, depth, a, b, b_stride, c, last);
 }
 
-// c (rows, columns) += a (rows, depth) b (depth, columns)
-inline void multiply_add(std::int64_t rows, std::int64_t columns, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, float* c,
-                         std::int64_t c_stride) {
+// c (rows, columns) = start + a (rows, depth) b (depth, columns)
+inline void gemm(std::int64_t rows, std::int64_t columns, std::int64_t depth, Strided a, const float* b, std::int64_t b_stride, Target c) {
   for (std::int64_t j = 0; j < columns; j += kPanel) {
     const std::int64_t n = columns - j < kPanel ? columns - j : kPanel;
-    columns_add(rows, n, depth, a, b + j, b_stride, c + j, c_stride);
+    gemm_columns(rows, n, depth, a, b + j, b_stride, c.at(0, j));
   }
 }
 
@@ -132,32 +143,49 @@ inline void pack_panel(const float* w, std::int64_t columns, std::int64_t depth,
 }
 
 inline void prepare_products() {}
+constexpr bool kPacksWeights = true;
 
 // The three products of a linear layer: x (rows, in), w (out, in), dz (rows, out).
 
-// y (rows, out) += x w^T. Rows of w are columns here: panels of them are transposed on the way, a piece of kPieceDepth at a time.
+// w in panels, once for many products: panel j / kPanel holds columns j.. of w^T, (in, kPanel).
+inline std::int64_t packed_elements(std::int64_t out, std::int64_t in) { return round_up(out, kPanel) * in; }
+
+inline void pack_weights(std::int64_t out, std::int64_t in, const float* w, float* packed) {
+  for (std::int64_t j = 0; j < out; j += kPanel) pack_panel(w + j * in, out - j < kPanel ? out - j : kPanel, in, in, packed + j * in);
+}
+
+// y (rows, out) = b + x w^T. `packed` is null for a w that nobody packed: its panels are made on the way, a piece of kPieceDepth at a time.
+// finish(j, n): columns j .. j + n - 1 of y are done, and still in the cache.
 constexpr std::int64_t kPieceDepth = 256;  // 64 KiB of panel for AVX-512
 
-inline void add_product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, float* y) {
+template <class Finish>
+inline void weighted_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, const float* packed,
+                          const float* b, float* y, Finish finish) {
   alignas(64) float panel[kPieceDepth * kPanel];
   for (std::int64_t j = 0; j < out; j += kPanel) {
     const std::int64_t n = out - j < kPanel ? out - j : kPanel;
-    for (std::int64_t k = 0; k < in; k += kPieceDepth) {
-      const std::int64_t depth = in - k < kPieceDepth ? in - k : kPieceDepth;
-      pack_panel(w + j * in + k, n, depth, in, panel);
-      columns_add(rows, n, depth, {x + k, in, 1}, panel, kPanel, y + j, out);
+    const Target c = starting_from(b, y, out).at(0, j);
+    if (packed != nullptr) {
+      gemm_columns(rows, n, in, {x, in, 1}, packed + j * in, kPanel, c);
+    } else {
+      for (std::int64_t k = 0; k < in; k += kPieceDepth) {
+        const std::int64_t depth = in - k < kPieceDepth ? in - k : kPieceDepth;
+        pack_panel(w + j * in + k, n, depth, in, panel);
+        gemm_columns(rows, n, depth, {x + k, in, 1}, panel, kPanel, k == 0 ? c : adding_to(c.data, out));
+      }
     }
+    finish(j, n);
   }
 }
 
-// dx (rows, in) += dz w
-inline void add_input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* w, float* dx) {
-  multiply_add(rows, in, out, {dz, out, 1}, w, in, dx, in);
+// dx (rows, in) += dz w, or = when it is fresh
+inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* w, float* dx, bool fresh) {
+  gemm(rows, in, out, {dz, out, 1}, w, in, fresh ? starting_from(nullptr, dx, in) : adding_to(dx, in));
 }
 
 // dw (out, in) += dz^T x
 inline void add_weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw) {
-  multiply_add(out, in, rows, {dz, 1, out}, x, in, dw, in);
+  gemm(out, in, rows, {dz, 1, out}, x, in, adding_to(dw, in));
 }
 
 }  // namespace

@@ -25,14 +25,26 @@ using ConstMatrixMap = Eigen::Map<const Matrix>;
 // Eigen cuts products into blocks by the size of the caches: fixed sizes, so that bits do not depend on the machine.
 inline void prepare_products() { Eigen::setCpuCacheSizes(32 * 1024, 1024 * 1024, 8 * 1024 * 1024); }
 
-// y (rows, out) += x w^T, x (rows, in), w (out, in)
-inline void add_product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, float* y) {
+constexpr bool kPacksWeights = false;
+inline std::int64_t packed_elements(std::int64_t, std::int64_t) { return 0; }
+inline void pack_weights(std::int64_t, std::int64_t, const float*, float*) {}
+
+// y (rows, out) = b + x w^T, x (rows, in), w (out, in), b (out) or null; then finish(0, out)
+template <class Finish>
+inline void weighted_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, const float*, const float* b,
+                          float* y, Finish finish) {
   const std::int64_t padded = padded_rows(rows);
+  for (std::int64_t r = 0; r < padded; ++r) {
+    if (b != nullptr) copy(y + r * out, b, out);
+    else zero(y + r * out, out);
+  }
   MatrixMap(y, padded, out).noalias() += ConstMatrixMap(x, padded, in) * ConstMatrixMap(w, out, in).transpose();
+  finish(0, out);
 }
 
-// dx (rows, in) += dz w, dz (rows, out)
-inline void add_input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* w, float* dx) {
+// dx (rows, in) += dz w, or = when it is fresh; dz (rows, out)
+inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* w, float* dx, bool fresh) {
+  if (fresh) zero(dx, rows * in);
   MatrixMap(dx, rows, in).noalias() += ConstMatrixMap(dz, rows, out) * ConstMatrixMap(w, out, in);
 }
 

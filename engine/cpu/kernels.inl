@@ -33,7 +33,14 @@ void set_kernels(Device& device) {
   set(OpId::attention, attention_forward, attention_backward);
   set(OpId::segment_mean, segment_mean_forward, segment_mean_backward);
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
+  device.writes_fresh[static_cast<int>(OpId::linear)] = 1;
   device.optimiser.adamw = adamw;
+  if (kPacksWeights) {
+    device.packing.elements = packed_elements;
+    device.packing.pack = [](std::int64_t out, std::int64_t in, const void* w, void* packed) {
+      pack_weights(out, in, static_cast<const float*>(w), static_cast<float*>(packed));
+    };
+  }
 }
 
 }  // namespace

@@ -13,12 +13,12 @@
 namespace piano {
 namespace {
 
-// y (rows, 1) += x (rows, in) w (in)
-inline void dot_rows(std::int64_t rows, std::int64_t in, const float* x, const float* w, float* y) {
+// y (rows, 1) = b + x (rows, in) w (in)
+inline void dot_rows(std::int64_t rows, std::int64_t in, const float* x, const float* w, float b, float* y) {
   for (std::int64_t r = 0; r < rows; ++r) {
     F total{};
     for_vectors(in, [&](std::int64_t i, std::int64_t n) { total = fma(get(x + r * in + i, n), get(w + i, n), total); });
-    y[r] += sum(total);
+    y[r] = b + sum(total);
   }
 }
 
@@ -41,18 +41,18 @@ void linear_forward(const Context& context, Node& node) {
   const std::int64_t rows = rows_of(node.output), in = cols_of(node.inputs[0]), out = cols_of(node.output);
   if (rows == 0) return;
 
-  const std::int64_t padded = padded_rows(rows);
-  for (std::int64_t r = 0; r < padded; ++r) {
-    if (b != nullptr) copy(y + r * out, b, out);
-    else zero(y + r * out, out);
-  }
-  if (out == 1) dot_rows(rows, in, x, w, y);
-  else add_product(rows, in, out, x, w, y);
-
-  if (args_of<LinearArgs>(node).activation == Activation::gelu) {
-    float* slope = context.tape != nullptr ? scratch(context, rows * out) : nullptr;
-    gelu(rows * out, y, slope);
-    node.saved = slope;
+  const bool activate = args_of<LinearArgs>(node).activation == Activation::gelu;
+  float* slope = activate && context.tape != nullptr ? scratch(context, rows * out) : nullptr;
+  node.saved = slope;
+  const auto finish = [&](std::int64_t column, std::int64_t columns) {
+    if (!activate) return;
+    for (std::int64_t r = 0; r < rows; ++r) gelu(columns, y + r * out + column, slope != nullptr ? slope + r * out + column : nullptr);
+  };
+  if (out == 1) {
+    dot_rows(rows, in, x, w, b != nullptr ? *b : 0.0f, y);
+    finish(0, 1);
+  } else {
+    weighted_sums(rows, in, out, x, w, static_cast<const float*>(node.inputs[1]->packed), b, y, finish);
   }
 }
 
@@ -73,7 +73,7 @@ void linear_backward(const Context& context, Node& node) {
     for (std::int64_t i = 0; i < rows * out; ++i) product[i] = dz[i] * slope[i];
     dz = product;
   }
-  if (dx != nullptr) add_input_gradient(rows, in, out, dz, w, dx);
+  if (dx != nullptr) input_gradient(rows, in, out, dz, w, dx, is_fresh(node, 0));
   if (dw != nullptr) add_weight_gradient(rows, in, out, dz, x, dw);
   if (db != nullptr) {
     for (std::int64_t r = 0; r < rows; ++r) add_to(db, dz + r * out, out);

@@ -29,6 +29,9 @@ inline const float* optional_value_of(const TensorRecord* t) { return t == nullp
 // Where the gradient of an input is to be added; null when nobody asks for it.
 inline float* grad_of(const TensorRecord* t) { return t != nullptr && t->requires_grad ? static_cast<float*>(t->grad) : nullptr; }
 
+// The gradient of input i holds nothing yet: write it, do not add.
+inline bool is_fresh(const Node& node, int i) { return (node.fresh >> i & 1) != 0; }
+
 template <class Args>
 inline const Args& args_of(const Node& node) { return *static_cast<const Args*>(node.args); }
 

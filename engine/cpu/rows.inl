@@ -47,7 +47,7 @@ void embedding_sum_backward(const Context&, Node& node) {
     const Bag bag = bag_of(args.bags, r);
     const float factor = bag_factor(args, bag);
     for (std::int32_t j = 0; j < bag.count; ++j) {
-      auto* to = table->row_grads != nullptr ? static_cast<float*>(table->row_grads->append(bag.ids[j]))
+      auto* to = table->row_grads != nullptr ? static_cast<float*>(table->row_grads->at(bag.ids[j]))
                                              : static_cast<float*>(table->grad) + bag.ids[j] * d;
       add_scaled_to(to, dy + r * d, factor, d);
     }

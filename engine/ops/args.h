@@ -13,7 +13,7 @@
 namespace piano {
 
 // inputs: table (vocabulary, d) -> output (bags.rows, d).
-// Every id lies in the table. A table that requires a gradient has `row_grads`, to which backward appends one row per id of each bag.
+// Every id lies in the table. A table that requires a gradient has `row_grads`, to which backward adds each id of each bag.
 struct EmbeddingSumArgs {
   Bags bags;
   Pooling pooling = Pooling::sum;

@@ -39,7 +39,7 @@ void embedding_sum_backward(const Context&, Node& node) {
   for (std::int64_t r = 0; r < dout.rows; ++r) {
     const Bag bag = bag_of(args<EmbeddingSumArgs>(node), r);
     for (std::int64_t t = 0; t < bag.size; ++t) {
-      add_scaled(static_cast<T*>(node.inputs[0]->row_grads->append(bag.ids[t])), dout.row(r), dout.cols, bag.weight);
+      add_scaled(static_cast<T*>(node.inputs[0]->row_grads->at(bag.ids[t])), dout.row(r), dout.cols, bag.weight);
     }
   }
 }

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -159,7 +160,7 @@ TEST_CASE("the op that first made a number non-finite is named") {
   CHECK(bench.tape.first_non_finite() == bench.tape.last()->previous);
 }
 
-TEST_CASE("parameters: dense ones share an array, gradients lie in the accumulator, tables get rows in the order of touch") {
+TEST_CASE("parameters: dense ones share an array, gradients lie in the accumulator, tables get each touched row once") {
   ParameterStore store(DType::f64);
   const ParameterId a = store.add("a", {1, 2}, true), t = store.add_table("t", 4, 2), b = store.add("b", {1, 2}, false);
   store.allocate();
@@ -184,13 +185,41 @@ TEST_CASE("parameters: dense ones share an array, gradients lie in the accumulat
   const auto dense = bench.gradients.dense_as<double>();
   CHECK(std::vector<double>(dense.begin(), dense.end()) == std::vector<double>{111 * 6, 111 * 16, 111 * 1, 111 * 4});
   const RowGradients& touched = bench.gradients.tables[0];
-  CHECK(std::vector<std::int32_t>(touched.rows().begin(), touched.rows().end()) == ids);
+  CHECK(std::vector<std::int32_t>(touched.rows().begin(), touched.rows().end()) == std::vector<std::int32_t>{2, 0});
+  CHECK(touched.values<double>()[0] == 101);
   CHECK(touched.values<double>()[2] == 10);
-  CHECK(touched.values<double>()[5] == 100);
+  CHECK(touched.touches() == 3);
+  CHECK(touched.find(0) == &touched.values<double>()[2]);
+  CHECK(touched.find(1) == nullptr);
 
   store.zero(bench.gradients);
   CHECK(bench.gradients.dense_as<double>()[0] == 0);
   CHECK(touched.rows().empty());
+}
+
+TEST_CASE("row gradients: a map that grows, and sums as a plain one does") {
+  RowGradients rows;
+  rows.reset(3, DType::f32);
+  CHECK(rows.find(5) == nullptr);
+  std::map<std::int32_t, float> expected;
+  std::vector<std::int32_t> order;
+  RandomStream random(1, "rows");
+  for (int i = 0; i < 5000; ++i) {
+    const auto row = static_cast<std::int32_t>(random.below(i % 2 == 0 ? 20 : 1'000'000)) * 64;  // few often, many once; all alike in the low bits
+    if (!expected.contains(row)) order.push_back(row);
+    expected[row] += static_cast<float>(i);
+    static_cast<float*>(rows.at(row))[1] += static_cast<float>(i);
+  }
+  CHECK(std::equal(order.begin(), order.end(), rows.rows().begin(), rows.rows().end()));
+  for (const auto& [row, sum] : expected) {
+    const auto* values = static_cast<const float*>(rows.find(row));
+    REQUIRE(values != nullptr);
+    CHECK(values[0] == 0.0f);
+    CHECK(values[1] == sum);
+  }
+  rows.reset(3, DType::f32);
+  CHECK(rows.rows().empty());
+  CHECK(rows.find(order[0]) == nullptr);
 }
 
 TEST_CASE("parameters: names are unique, values convert, tables can be borrowed") {

@@ -64,7 +64,8 @@ struct Subject {
       store.zero(accumulators[a]);
       std::copy(g.dense[a].begin(), g.dense[a].end(), accumulators[a].dense_as<double>().begin());
       for (const auto& entry : g.entries[a]) {
-        std::copy(entry.values, entry.values + kColumns, static_cast<double*>(accumulators[a].tables[0].append(entry.row)));
+        auto* to = static_cast<double*>(accumulators[a].tables[0].at(entry.row));
+        for (std::size_t c = 0; c < kColumns; ++c) to[c] += entry.values[c];
         rows.push_back(entry.row);
       }
     }
