@@ -4,6 +4,7 @@ Matrices that multiply the same input lie next to each other (Q, K and V; the cl
 them all. Every embedding table is a slice of one big table. Clipping and AdamW then see three tensors, not a hundred.
 """
 
+import math
 import re
 
 import numpy as np
@@ -50,7 +51,7 @@ class Parameters:
             self.spans[leaf].append((fused, (sum(shape[k][0] for k in members), *shape[members[0]][1:])))
             for k in members:
                 self.place[k] = (leaf, ends[leaf], shape[k])
-                ends[leaf] += int(np.prod(shape[k]))
+                ends[leaf] += math.prod(shape[k])
         self.leaves = [torch.empty(n) for n in ends]  # with weight decay, without
         for k, (leaf, at, size) in self.place.items():
             file.read("param." + k, self.slice(self.leaves[leaf], at, size).numpy())
@@ -59,13 +60,13 @@ class Parameters:
 
     @staticmethod
     def slice(flat, at, shape):
-        return flat[at:at + int(np.prod(shape))].view(shape)
+        return flat[at:at + math.prod(shape)].view(shape)
 
     def views(self, leaves):
         """Fused name -> view of a leaf."""
         out = {}
         for flat, spans in zip(leaves, self.spans):
-            for part, (name, shape) in zip(flat.split([int(np.prod(s)) for _, s in spans]), spans):
+            for part, (name, shape) in zip(flat.split([math.prod(s) for _, s in spans]), spans):
                 out[name] = part.view(shape)
         return out
 

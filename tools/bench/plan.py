@@ -32,7 +32,7 @@ def pad_candidates(batch):
             ids = np.zeros(lengths.sum(), dtype=np.int64)
             ids[np.repeat(np.isin(np.arange(lists * longest), slot), lengths)] = batch[k[:-len("offsets")] + "ids"]
             out[k[:-len("offsets")] + "ids"] = ids
-        elif per_candidate and not k.startswith("item.fields."):
+        elif per_candidate and not k.startswith("item.fields.") and v.size:
             out[k] = np.zeros((lists * longest, *v.shape[1:]), dtype=v.dtype)
             out[k][slot] = v
     out["offsets"] = np.arange(lists + 1) * longest
