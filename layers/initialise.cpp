@@ -28,7 +28,8 @@ void initialise(ParameterStore& store, std::uint64_t seed) {
       fill(p, [&](RandomStream&) { return at++ % (p.shape.cols() + 1) == 0 ? 1.0 : 0.0; });
     } else if (p.name == "query.id") {
       fill(p, [&](RandomStream& r) { return 0.02 * r.normal() / std::sqrt(cols); });
-    } else if (p.is_table || p.name.ends_with(".null_key") || p.name.ends_with(".null_value") || p.name.ends_with(".token")) {
+    } else if (p.is_table || p.name.ends_with(".null_key") || p.name.ends_with(".null_value") || p.name.ends_with(".token") ||
+               p.name.ends_with(".points")) {
       fill(p, [&](RandomStream& r) { return r.normal() / std::sqrt(cols); });
     } else if (p.shape.rank() == 2) {
       const double limit = std::sqrt(6.0 / (rows + cols));

@@ -41,6 +41,10 @@ void visit_options(C& c, Visitor&& v) {
   v("qdir.match", c.qdir.match, 0,
     "each candidate sees how much attention goes to the past events that share its item, or one of its fields", true);
   v("qdir.null_slot", c.qdir.null_slot, 0, "a learnable extra key and value, so that 'nothing in the past matches' can be said", true);
+  v("encoder.attention", c.encoder.attention, Choices<EncoderAttention>{{"full", EncoderAttention::full}, {"induced", EncoderAttention::induced}},
+    "full: every candidate sees every other, at a cost that grows with the square of the list; induced: through encoder.points learnt points, "
+    "for very long lists", true);
+  v("encoder.points", c.encoder.points, I{1, 4096}, "with encoder.attention = induced: points of a block", true);
   v("encoder.position", c.encoder.position,
     Choices<PositionMode>{{"none", PositionMode::none}, {"initial_rank", PositionMode::initial_rank}},
     "position embedding added to each candidate", true);

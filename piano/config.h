@@ -17,6 +17,7 @@ enum class QdirQuery { query, query_user };
 enum class QdirValue { query, item, both };
 enum class IanPool { token, mean, attention };
 enum class PositionMode { none, initial_rank };
+enum class EncoderAttention { full, induced };
 enum class ListLabel { any, fraction, count };
 enum class RankBy { score };
 enum class RowUpdates { lazy, dense, catchup };
@@ -41,6 +42,8 @@ struct Config {
     IanPool pool = IanPool::token;
   } ian;
   struct {
+    EncoderAttention attention = EncoderAttention::full;
+    std::int64_t points = 32;
     PositionMode position = PositionMode::initial_rank;
     std::int64_t positions = 128;
   } encoder;

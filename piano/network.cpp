@@ -60,9 +60,10 @@ Network::Network(const Config& config, const data::FeatureSpace& features, Param
   } else if (config.ian.pool == IanPool::attention) {
     pool_query_ = store.add("ian.pool.token", {1, d}, false);
   }
+  const std::int64_t points = config.encoder.attention == EncoderAttention::induced ? config.encoder.points : 0;
   for (std::int64_t m = 0; m < config.model.layers; ++m) {
     blocks_.push_back(EncoderBlock::declare(store, "encoder." + std::to_string(m), d, static_cast<int>(config.model.heads),
-                                            config.model.ffn * d, drop));
+                                            config.model.ffn * d, drop, points));
   }
   final_norm_ = LayerNorm::declare(store, "encoder.norm", d);
 

@@ -180,9 +180,13 @@ TEST_CASE("feed-forward block and MLP head") {
   check_case("mlp_head", declare(2 * kWidth, kWidth, 1));
 }
 
-TEST_CASE("encoder block") {
-  check_case("encoder_block", [](ParameterStore& store) {
-    const EncoderBlock block = EncoderBlock::declare(store, "layer", kWidth, kHeads, 4 * kWidth, 0.5);
-    return [=](Case& c) { return block(c.bench.ctx, c.in("x"), c.rows()); };
-  });
+TEST_CASE("encoder block, with full and with induced attention") {
+  const auto declare = [](std::int64_t points) {
+    return [=](ParameterStore& store) {
+      const EncoderBlock block = EncoderBlock::declare(store, "layer", kWidth, kHeads, 4 * kWidth, 0.5, points);
+      return [=](Case& c) { return block(c.bench.ctx, c.in("x"), c.rows()); };
+    };
+  };
+  check_case("encoder_block", declare(0));
+  check_case("induced_block", declare(3));
 }

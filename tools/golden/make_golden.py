@@ -288,8 +288,11 @@ def make_layers(folder, seed):
          lambda p, i: layers.feed_forward(p, "layer", i["x"]), offsets=offsets(rows))
     block = model.norm_shapes("layer.norm1", d) | model.attention_shapes("layer.attention", d, False) | \
         model.norm_shapes("layer.norm2", d) | model.feed_forward_shapes("layer.ffn", d, 4 * d, d)
-    case("encoder_block", block, {"x": (n, d)},
-         lambda p, i: torch.cat([layers.encoder_block(p, "layer", x, heads) for x in cut(i["x"], rows)]), offsets=offsets(rows))
+    induced = block | {"layer.points": (3, d)} | model.attention_shapes("layer.point_attention", d, False) | \
+        model.norm_shapes("layer.point_norm", d)
+    for name, shapes in (("encoder_block", block), ("induced_block", induced)):
+        case(name, shapes, {"x": (n, d)},
+             lambda p, i: torch.cat([layers.encoder_block(p, "layer", x, heads) for x in cut(i["x"], rows)]), offsets=offsets(rows))
     write(folder / "layers.safetensors", tensors)
 
 

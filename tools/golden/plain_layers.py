@@ -85,5 +85,9 @@ def mean_attention(p, name, values):
 def encoder_block(p, name, x, heads):
     """Pre-LN, one list."""
     a = layer_norm(p, name + ".norm1", x)
-    x = x + multi_head_attention(p, name + ".attention", a, a, a, heads)
+    h = a
+    if name + ".points" in p:  # induced: through learnt points
+        points = p[name + ".points"]
+        h = layer_norm(p, name + ".point_norm", points + multi_head_attention(p, name + ".point_attention", points, a, a, heads))
+    x = x + multi_head_attention(p, name + ".attention", a, h, h, heads)
     return x + feed_forward(p, name + ".ffn", layer_norm(p, name + ".norm2", x))
