@@ -1,6 +1,8 @@
 #include "data/batch_builder.h"
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 
 #include "data/dataset_columns.h"
 #include "engine/base/check.h"
@@ -18,25 +20,73 @@ std::int32_t checked32(std::size_t size) {
   return static_cast<std::int32_t>(size);
 }
 
-void close_bag(BagColumn& bag) { bag.offsets.push_back(checked32(bag.ids.size())); }
+// `n` more elements, and where they begin: columns are filled one after another, each in one loop.
+template <class T>
+T* grow(std::vector<T>& column, std::size_t n) {
+  column.resize(column.size() + n);
+  return column.data() + column.size() - n;
+}
 
-void append_field(const RawIdMaps::FieldMap& map, const std::vector<Bags>& raw, std::int64_t row, BagColumn& out) {
-  const auto values = map.column < 0 ? std::span<const std::int32_t>() : raw[static_cast<std::size_t>(map.column)][row];
-  for (const std::int32_t value : values) out.ids.push_back(map.rows[static_cast<std::size_t>(value)]);
-  if (values.empty()) out.ids.push_back(kMissing);
-  close_bag(out);
+template <class T>
+std::span<const T> part(std::span<const T> column, std::int64_t begin, std::int64_t end) {
+  return column.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+}
+
+void append_rows(std::span<const std::int32_t> raw, const Rows& rows, std::vector<std::int32_t>& out) {
+  std::int32_t* to = grow(out, raw.size());
+  for (std::size_t i = 0; i < raw.size(); ++i) to[i] = row_of(rows, raw[i]);
+}
+
+// The bags bag_at(0) .. bag_at(n-1), at most `most` ids of each; {kMissing} for an empty one.
+template <class BagAt>
+void append_bags(std::size_t n, BagAt bag_at, const Rows& rows, std::size_t most, BagColumn& out) {
+  const auto kept = [&](std::span<const std::int32_t> bag) { return bag.empty() ? 1 : std::min(bag.size(), most); };
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < n; ++i) size += kept(bag_at(i));
+  std::int32_t* id = grow(out.ids, size);
+  std::int32_t* close = grow(out.offsets, n);
+  std::int32_t at = checked32(out.ids.size()) - static_cast<std::int32_t>(size);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::span<const std::int32_t> bag = bag_at(i);
+    const std::size_t count = kept(bag);
+    if (bag.empty()) *id = kMissing;
+    else for (std::size_t k = 0; k < count; ++k) id[k] = rows[static_cast<std::size_t>(bag[k])];
+    id += count;
+    close[i] = at += static_cast<std::int32_t>(count);
+  }
+}
+
+void append_fields(const std::vector<RawIdMaps::FieldMap>& maps, const std::vector<Bags>& raw, std::int64_t begin, std::int64_t end,
+                   std::vector<BagColumn>& out) {
+  for (std::size_t f = 0; f < maps.size(); ++f) {
+    const Bags bags = maps[f].column < 0 ? Bags() : raw[static_cast<std::size_t>(maps[f].column)];
+    const auto bag_at = [&](std::size_t i) { return bags[begin + static_cast<std::int64_t>(i)]; };
+    append_bags(static_cast<std::size_t>(end - begin), bag_at, maps[f].rows, std::numeric_limits<std::size_t>::max(), out[f]);
+  }
 }
 
 // No finite input may become infinite, and what is 10,000 deviations out is a mistake rather than a fact.
 constexpr float kMaxScaled = 1e4f;
 
+void scale(const float* in, const Scaling& scaling, std::size_t width, float* out) {
+  const float *mean = scaling.mean.data(), *deviation = scaling.deviation.data();
+#pragma omp simd
+  for (std::size_t k = 0; k < width; ++k) {
+    const float x = (in[k] - mean[k]) / deviation[k];
+    out[k] = x > kMaxScaled ? kMaxScaled : x < -kMaxScaled ? -kMaxScaled : x;
+  }
+}
+
 // `width` scaled numbers and whether they were there. Zeros where missing: the mean, so that "missing" says nothing of its own.
-void append_scaled(const DenseColumn& raw, std::int64_t row, const Scaling& scale, std::int32_t width, std::vector<float>& out) {
+void append_scaled(const DenseColumn& raw, std::int64_t begin, std::int64_t end, const Scaling& scaling, std::int32_t width, std::vector<float>& out) {
   if (width == 0) return;
-  const bool present = raw.has(row);
-  for (std::size_t k = 0; k < static_cast<std::size_t>(width); ++k)
-    out.push_back(present ? std::clamp((raw[row][k] - scale.mean[k]) / scale.deviation[k], -kMaxScaled, kMaxScaled) : 0.0f);
-  out.push_back(present ? 1.0f : 0.0f);
+  const auto w = static_cast<std::size_t>(width);
+  float* to = grow(out, static_cast<std::size_t>(end - begin) * (w + 1));
+  for (std::int64_t row = begin; row < end; ++row, to += w + 1) {
+    if (!raw.has(row)) continue;
+    scale(raw[row].data(), scaling, w, to);
+    to[w] = 1.0f;
+  }
 }
 
 std::int32_t age_row(std::int64_t request, std::int64_t event) {
@@ -56,69 +106,70 @@ void BatchBuilder::Impl::prepare(Batch& batch) const {
   batch.history_item.fields.resize(features.schema.item_fields.size());
 }
 
-void BatchBuilder::Impl::append_query(const RawColumns& log, const RawIdMaps& m, std::int32_t query, QueryColumns& out) const {
-  out.id.push_back(row_of(m.query, query));
-  const auto terms = query < 0 ? std::span<const std::int32_t>() : log.query_terms[query];
-  for (const std::int32_t term : terms.first(std::min<std::size_t>(terms.size(), static_cast<std::size_t>(limits.max_terms))))
-    out.terms.ids.push_back(m.term[static_cast<std::size_t>(term)]);
-  if (terms.empty()) out.terms.ids.push_back(kMissing);
-  close_bag(out.terms);
+void BatchBuilder::Impl::append_queries(const RawColumns& log, const RawIdMaps& m, std::span<const std::int32_t> raw, QueryColumns& out) const {
+  append_rows(raw, m.query, out.id);
+  const auto terms_at = [&](std::size_t i) { return raw[i] < 0 ? std::span<const std::int32_t>() : log.query_terms[raw[i]]; };
+  append_bags(raw.size(), terms_at, m.term, static_cast<std::size_t>(limits.max_terms), out.terms);
 }
 
 void BatchBuilder::Impl::append(const RawColumns& log, const RawIdMaps& m, std::int64_t r, Batch& b) {
   const auto at = static_cast<std::size_t>(r);
   ++b.lists;
   b.user.push_back(row_of(m.user, log.user[at]));
-  for (std::size_t f = 0; f < m.user_fields.size(); ++f) append_field(m.user_fields[f], log.user_fields, r, b.user_fields[f]);
-  for (std::size_t f = 0; f < m.context_fields.size(); ++f) append_field(m.context_fields[f], log.context_fields, r, b.context_fields[f]);
-  append_scaled(log.user_dense, r, features.user_dense, features.schema.user_dense, b.user_dense);
-  append_query(log, m, log.query[at], b.query);
+  append_fields(m.user_fields, log.user_fields, r, r + 1, b.user_fields);
+  append_fields(m.context_fields, log.context_fields, r, r + 1, b.context_fields);
+  append_scaled(log.user_dense, r, r + 1, features.user_dense, features.schema.user_dense, b.user_dense);
+  append_queries(log, m, part(log.query, r, r + 1), b.query);
   append_history(log, m, r, b);
   append_candidates(log, m, r, b);
-  const std::size_t matched = b.match.size();
+  const std::size_t matched = b.match.size(), width = match.width();
   match.append(log, r, m.action_slot, m.match_columns, limits.max_history, b.match, b.recency);
   append_matches(log, r, b);
-  const Scaling& scale = features.match;
-  for (std::size_t i = matched; i < b.match.size(); ++i) {
-    const std::size_t k = (i - matched) % match.width();
-    b.match[i] = limits.match ? std::clamp((b.match[i] - scale.mean[k]) / scale.deviation[k], -kMaxScaled, kMaxScaled) : 0.0f;
+  for (std::size_t i = matched; i < b.match.size(); i += width) {
+    if (limits.match) scale(&b.match[i], features.match, width, &b.match[i]);
+    else std::fill_n(&b.match[i], width, 0.0f);
   }
 }
 
 void BatchBuilder::Impl::append_history(const RawColumns& log, const RawIdMaps& m, std::int64_t r, Batch& b) {
   const auto at = static_cast<std::size_t>(r);
-  const std::int64_t end = log.events[2 * at + 1];
-  for (std::int64_t event = std::max(log.events[2 * at], end - limits.max_history); event < end; ++event) {
-    const auto e = static_cast<std::size_t>(event);
-    append_query(log, m, log.event_query[e], b.history_query);
-    b.history_item.id.push_back(row_of(m.item, log.event_item[e]));
-    for (std::size_t f = 0; f < m.item_fields.size(); ++f) append_field(m.item_fields[f], log.event_fields, event, b.history_item.fields[f]);
-    b.history_action.push_back(row_of(m.action, log.event_action[e]));
-    b.history_age.push_back(age_row(log.time[at], log.event_time[e]));
-  }
+  const std::int64_t end = log.events[2 * at + 1], begin = std::max(log.events[2 * at], end - limits.max_history);
+  append_queries(log, m, part(log.event_query, begin, end), b.history_query);
+  append_rows(part(log.event_item, begin, end), m.item, b.history_item.id);
+  append_fields(m.item_fields, log.event_fields, begin, end, b.history_item.fields);
+  append_rows(part(log.event_action, begin, end), m.action, b.history_action);
+  std::int32_t* age = grow(b.history_age, static_cast<std::size_t>(end - begin));
+  for (const std::int64_t time : part(log.event_time, begin, end)) *age++ = age_row(log.time[at], time);
   b.history_offsets.push_back(checked32(b.history_action.size()));
 }
 
 void BatchBuilder::Impl::append_candidates(const RawColumns& log, const RawIdMaps& m, std::int64_t r, Batch& b) {
   const Schema& schema = features.schema;
   const std::int64_t begin = log.candidates[static_cast<std::size_t>(r)], end = log.candidates[static_cast<std::size_t>(r) + 1];
-  for (std::int64_t row = begin; row < end; ++row) {
-    const auto c = static_cast<std::size_t>(row);
-    b.item.id.push_back(row_of(m.item, log.item[c]));
-    for (std::size_t f = 0; f < m.item_fields.size(); ++f) append_field(m.item_fields[f], log.item_fields, row, b.item.fields[f]);
-    append_scaled(log.dense, row, features.item_dense, schema.item_dense, b.dense);
-    if (schema.item_vector > 0) {
-      const bool present = log.vector.has(row);
-      for (std::size_t k = 0; k < static_cast<std::size_t>(schema.item_vector); ++k) b.vector.push_back(present ? log.vector[row][k] : 0.0f);
-      b.vector.push_back(present ? 1.0f : 0.0f);
+  const auto n = static_cast<std::size_t>(end - begin);
+  append_rows(part(log.item, begin, end), m.item, b.item.id);
+  append_fields(m.item_fields, log.item_fields, begin, end, b.item.fields);
+  append_scaled(log.dense, begin, end, features.item_dense, schema.item_dense, b.dense);
+  if (schema.item_vector > 0) {
+    const auto width = static_cast<std::size_t>(schema.item_vector);
+    float* to = grow(b.vector, n * (width + 1));
+    for (std::int64_t row = begin; row < end; ++row, to += width + 1) {
+      if (!log.vector.has(row)) continue;
+      std::copy_n(log.vector[row].data(), width, to);
+      to[width] = 1.0f;
     }
-    append_scaled(log.score, row, features.score, schema.has_score ? 1 : 0, b.score);
-    b.rank.push_back(static_cast<std::int32_t>(row - begin));
-    b.click.push_back(static_cast<float>(log.click[c]));
-    b.conversion.push_back(static_cast<float>(log.conversion[c]));
-    b.labelled.push_back(static_cast<float>(log.labelled[c]));
-    b.value.push_back(log.value.has(row) ? log.value[row][0] : 1.0f);
   }
+  append_scaled(log.score, begin, end, features.score, schema.has_score ? 1 : 0, b.score);
+  std::int32_t* rank = grow(b.rank, n);
+  std::iota(rank, rank + n, 0);
+  const auto append_flags = [&](std::span<const std::uint8_t> flags, std::vector<float>& out) {
+    std::ranges::copy(part(flags, begin, end), grow(out, n));
+  };
+  append_flags(log.click, b.click);
+  append_flags(log.conversion, b.conversion);
+  append_flags(log.labelled, b.labelled);
+  float* value = grow(b.value, n);
+  for (std::int64_t row = begin; row < end; ++row) *value++ = log.value.has(row) ? log.value[row][0] : 1.0f;
   b.offsets.push_back(checked32(b.rank.size()));
 }
 

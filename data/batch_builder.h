@@ -49,7 +49,7 @@ struct BatchBuilder::Impl {
   void append_history(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
   void append_candidates(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
   void append_matches(const RawColumns& log, std::int64_t r, Batch& batch) const;
-  void append_query(const RawColumns& log, const RawIdMaps& maps, std::int32_t query, QueryColumns& out) const;
+  void append_queries(const RawColumns& log, const RawIdMaps& maps, std::span<const std::int32_t> raw, QueryColumns& out) const;
   void prepare(Batch& batch) const;        // empty, with one column per field
 
   const FeatureSpace& features;

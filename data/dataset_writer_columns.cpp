@@ -32,13 +32,22 @@ void SpillDense::finish(std::int64_t rows) {
     for (std::int32_t k = 0; k < width_; ++k) values_.push(0.0f);
 }
 
+// Rows name their fields in one order: the one behind the last is tried first.
+std::size_t LogFields::index_of(std::string_view name, std::size_t guess) {
+  if (guess < values.size() && names.text(static_cast<std::int32_t>(guess)) == name) return guess;
+  const auto index = static_cast<std::size_t>(names.intern(name));
+  if (index == values.size()) values.push_back(std::make_unique<Interner>());
+  return index;
+}
+
 void LogFields::add(std::span<const Field> fields, std::int64_t row, std::vector<SpillBags>& bags) {
+  std::size_t f = 0;
   for (const Field& field : fields) {
-    const auto f = static_cast<std::size_t>(names.intern(field.name));
-    if (f == values.size()) values.push_back(std::make_unique<Interner>());
+    f = index_of(field.name, f);
     if (bags.size() < values.size()) bags.resize(values.size());
     for (const std::string_view value : field.values)
       if (!value.empty()) bags[f].add(row, values[f]->intern(value));
+    ++f;
   }
 }
 

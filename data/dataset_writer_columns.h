@@ -18,25 +18,35 @@ template <class T>
 class SpillColumn {
  public:
   void push(const T& value) {
-    file_.append(&value, sizeof(T));
+    block_[held_++] = value;
     ++size_;
+    if (held_ == kBlock) flush();
   }
   void push(std::span<const T> values) {
-    if (!values.empty()) file_.append(values.data(), values.size_bytes());
-    size_ += static_cast<std::int64_t>(values.size());
+    for (const T& value : values) push(value);
   }
   void resize(std::int64_t size) {  // zero-filled
+    flush();
     file_.resize(static_cast<std::size_t>(size) * sizeof(T));
     size_ = size;
   }
   std::int64_t size() const { return size_; }
   // Valid until the next push or resize.
   std::span<T> view() {
+    flush();
     if (size_ == 0) return {};
     return {reinterpret_cast<T*>(file_.map().data()), static_cast<std::size_t>(size_)};
   }
 
  private:
+  void flush() {
+    if (held_ > 0) file_.append(block_.data(), held_ * sizeof(T));
+    held_ = 0;
+  }
+
+  static constexpr std::size_t kBlock = 512;  // values that arrive one by one go to the file together
+  std::vector<T> block_ = std::vector<T>(kBlock);
+  std::size_t held_ = 0;
   SpillFile file_;
   std::int64_t size_ = 0;
 };
@@ -73,6 +83,9 @@ struct LogFields {
 
   // Adds one row of every given field to `bags`, which has one entry per name.
   void add(std::span<const Field> fields, std::int64_t row, std::vector<SpillBags>& bags);
+
+ private:
+  std::size_t index_of(std::string_view name, std::size_t guess);
 };
 
 struct EventRecord {

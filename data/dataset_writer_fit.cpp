@@ -119,10 +119,14 @@ class Moments {
     ++rows_;
     mean_.resize(row.size());
     square_.resize(row.size());
-    for (std::size_t k = 0; k < mean_.size(); ++k) {  // Welford's update
-      const double x = row[k], delta = x - mean_[k];
-      mean_[k] += delta / static_cast<double>(rows_);
-      square_[k] += delta * (x - mean_[k]);
+    double *mean = mean_.data(), *square = square_.data();
+    const float* in = row.data();
+    const auto rows = static_cast<double>(rows_);
+#pragma omp simd
+    for (std::size_t k = 0; k < row.size(); ++k) {  // Welford's update
+      const double x = in[k], delta = x - mean[k];
+      mean[k] += delta / rows;
+      square[k] += delta * (x - mean[k]);
     }
   }
   std::int32_t width() const { return static_cast<std::int32_t>(mean_.size()); }

@@ -6,5 +6,6 @@
 namespace piano::data {
 
 std::uint64_t hash64(std::string_view bytes, std::uint64_t seed) { return XXH64(bytes.data(), bytes.size(), seed); }
+std::uint64_t hash_in_memory(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 }  // namespace piano::data

@@ -1,6 +1,7 @@
 #include "data/match_features.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <string>
@@ -23,14 +24,18 @@ std::vector<std::string> match_feature_names(const Schema& schema) {
   return names;
 }
 
-std::size_t IntIndex::slot_of(std::int32_t key) const {
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = static_cast<std::size_t>((static_cast<std::uint32_t>(key) * std::uint64_t{0x9E3779B97F4A7C15}) >> 32) & mask;
-  while (slots_[slot].value >= 0 && slots_[slot].key != key) slot = (slot + 1) & mask;
-  return slot;
-}
+namespace {
 
-std::int32_t IntIndex::find(std::int32_t key) const { return slots_.empty() ? -1 : slots_[slot_of(key)].value; }
+float log1p_of(std::int32_t count) { return static_cast<float>(std::log1p(static_cast<double>(count))); }
+
+// Most counts are small: those are looked up.
+const auto kLog1p = [] {
+  std::array<float, 256> table{};
+  for (std::size_t n = 0; n < table.size(); ++n) table[n] = log1p_of(static_cast<std::int32_t>(n));
+  return table;
+}();
+
+}  // namespace
 
 std::int32_t IntIndex::insert(std::int32_t key) {
   if (static_cast<std::size_t>(size_ + 1) * 2 > slots_.size()) {
@@ -164,7 +169,10 @@ void MatchFeatures::match_field(std::int32_t column, const Bags& candidate_value
 void MatchFeatures::put(std::size_t column, std::int64_t ordinals, bool item, std::span<float> features) const {
   for (std::size_t i = 0; i < touches_.size(); ++i) {
     float* out = features.data() + i * width_ + column;
-    for (std::size_t a = 0; a < actions_; ++a) out[a] = static_cast<float>(std::log1p(static_cast<double>(counts_[i * actions_ + a])));
+    for (std::size_t a = 0; a < actions_; ++a) {
+      const std::int32_t count = counts_[i * actions_ + a];
+      out[a] = static_cast<std::size_t>(count) < kLog1p.size() ? kLog1p[static_cast<std::size_t>(count)] : log1p_of(count);
+    }
     const std::int64_t last = touches_[i].last;
     out[actions_] = last < 0 ? 0.0f : static_cast<float>(1.0 / static_cast<double>(ordinals - last));  // 1 + (ordinals - 1 - last)
     if (!item) continue;

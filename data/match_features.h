@@ -27,7 +27,7 @@ namespace piano::data {
 class IntIndex {
  public:
   std::int32_t insert(std::int32_t key);
-  std::int32_t find(std::int32_t key) const;  // -1 when absent
+  std::int32_t find(std::int32_t key) const { return slots_.empty() ? -1 : slots_[slot_of(key)].value; }  // -1 when absent
   std::int32_t size() const { return size_; }
   void clear();
   void reserve(std::size_t keys);
@@ -36,7 +36,12 @@ class IntIndex {
   struct Slot {
     std::int32_t key, value;                  // value -1 = empty
   };
-  std::size_t slot_of(std::int32_t key) const;
+  std::size_t slot_of(std::int32_t key) const {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t slot = static_cast<std::size_t>((static_cast<std::uint32_t>(key) * std::uint64_t{0x9E3779B97F4A7C15}) >> 32) & mask;
+    while (slots_[slot].value >= 0 && slots_[slot].key != key) slot = (slot + 1) & mask;
+    return slot;
+  }
   std::vector<Slot> slots_;
   std::int32_t size_ = 0;
 };
