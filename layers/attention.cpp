@@ -25,11 +25,22 @@ MultiHeadAttention MultiHeadAttention::declare(ParameterStore& store, const std:
 }
 
 MultiHeadAttention::Projected MultiHeadAttention::project(const Context& ctx, Tensor queries, Tensor keys) const {
-  return {linear(ctx, queries, ctx.parameter(wq), ctx.parameter(bq)), linear(ctx, keys, ctx.parameter(wk), ctx.parameter(bk))};
+  return {project_queries(ctx, queries), project_keys(ctx, keys)};
 }
 
-Tensor MultiHeadAttention::operator()(const Context& ctx, Projected p, Tensor values, Ragged query_rows, Ragged key_rows) const {
-  const Tensor v = linear(ctx, values, ctx.parameter(wv), ctx.parameter(bv));   // (key rows, d)
+Tensor MultiHeadAttention::project_queries(const Context& ctx, Tensor queries) const {
+  return linear(ctx, queries, ctx.parameter(wq), ctx.parameter(bq));
+}
+
+Tensor MultiHeadAttention::project_keys(const Context& ctx, Tensor keys) const {
+  return linear(ctx, keys, ctx.parameter(wk), ctx.parameter(bk));
+}
+
+Tensor MultiHeadAttention::project_values(const Context& ctx, Tensor values) const {
+  return linear(ctx, values, ctx.parameter(wv), ctx.parameter(bv));
+}
+
+Tensor MultiHeadAttention::operator()(const Context& ctx, Projected p, Tensor v, Ragged query_rows, Ragged key_rows) const {
   const Tensor o = null_key ? attention(ctx, p.q, p.k, v, query_rows, key_rows, heads, ctx.parameter(null_key), ctx.parameter(null_value))
                             : attention(ctx, p.q, p.k, v, query_rows, key_rows, heads);
   return linear(ctx, o, ctx.parameter(wo), ctx.parameter(bo));
@@ -37,7 +48,8 @@ Tensor MultiHeadAttention::operator()(const Context& ctx, Projected p, Tensor va
 
 Tensor MultiHeadAttention::operator()(const Context& ctx, Tensor queries, Tensor keys, Tensor values, Ragged query_rows,
                                       Ragged key_rows) const {
-  return (*this)(ctx, project(ctx, queries, keys), values, query_rows, key_rows);
+  const Projected projected = project(ctx, queries, keys);
+  return (*this)(ctx, projected, project_values(ctx, values), query_rows, key_rows);
 }
 
 Tensor MultiHeadAttention::match(const Context& ctx, Projected p, Ragged key_rows, const Matches& matches, std::int64_t rows,
@@ -46,8 +58,7 @@ Tensor MultiHeadAttention::match(const Context& ctx, Projected p, Ragged key_row
 }
 
 Tensor MultiHeadAttention::mean(const Context& ctx, Tensor values, Ragged rows) const {
-  const Tensor v = linear(ctx, values, ctx.parameter(wv), ctx.parameter(bv));  // (rows, d)
-  return linear(ctx, segment_mean(ctx, v, rows), ctx.parameter(wo), ctx.parameter(bo));
+  return linear(ctx, segment_mean(ctx, project_values(ctx, values), rows), ctx.parameter(wo), ctx.parameter(bo));
 }
 
 void MultiHeadAttention::weights(const Context& ctx, Tensor queries, Tensor keys, Ragged query_rows, Ragged key_rows,

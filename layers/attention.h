@@ -20,11 +20,15 @@ struct MultiHeadAttention {
     Tensor q, k;  // (query rows, d), (key rows, d)
   };
   Projected project(const Context& ctx, Tensor queries, Tensor keys) const;
+  Tensor project_queries(const Context& ctx, Tensor queries) const;
+  Tensor project_keys(const Context& ctx, Tensor keys) const;
+  Tensor project_values(const Context& ctx, Tensor values) const;
 
   // queries (query_rows.rows(), d); keys, values (key_rows.rows(), d) -> (query_rows.rows(), d). Self-attention: all three the same.
   Tensor operator()(const Context& ctx, Tensor queries, Tensor keys, Tensor values, Ragged query_rows, Ragged key_rows) const;
 
-  Tensor operator()(const Context& ctx, Projected projected, Tensor values, Ragged query_rows, Ragged key_rows) const;
+  // The same from what is projected, v (key_rows.rows(), d) too.
+  Tensor operator()(const Context& ctx, Projected projected, Tensor v, Ragged query_rows, Ragged key_rows) const;
 
   // How much of that attention goes to the keys that each row shares something with, one query a list: see the op match_attention.
   // -> (rows, heads * columns)

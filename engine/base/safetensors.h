@@ -84,6 +84,9 @@ class SafetensorsWriter {
     add(name, {static_cast<std::int64_t>(values.size())}, values);
   }
 
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }
+
   // ensures: `path` holds the complete new file, or is what it was. The checksum is added to the metadata.
   // The bytes are a function of the metadata and the tensors alone (no date, no host name).
   void commit();

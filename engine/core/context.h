@@ -13,12 +13,14 @@
 
 namespace piano {
 
-struct Device;  // engine/core/device.h
+struct Device;        // engine/core/device.h
+class SharedForward;  // engine/ops/shared_forward.h
 
 struct Context {
   const Device* device = nullptr;
   Arena* arena = nullptr;
   Tape* tape = nullptr;                       // null: inference, nothing is recorded
+  SharedForward* shared = nullptr;            // inference on several threads: ops are noted down, and computed when it runs
   const ParameterStore* parameters = nullptr;
   const PackedWeights* packed = nullptr;      // of `parameters` as they are now; null: products pack on the way
   Gradients* gradients = nullptr;             // the accumulator; null: parameters get no gradient

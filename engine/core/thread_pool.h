@@ -1,4 +1,4 @@
-// A fixed set of workers that run one function together. The only threads of PIANO.
+// A fixed set of workers that run one function together: for training and for many requests. One request on several cores: team.h.
 #pragma once
 
 #include <memory>

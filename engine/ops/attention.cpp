@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/ops/cases.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/families.h"
@@ -50,6 +52,15 @@ Op attention_row() {
   Op row{OpId::attention, "attention"};
   row.specification =
       "per list and head: out_i = sum_j softmax_j(q_i . k_j / sqrt(d/heads)) v_j over the list's keys and the null slot; no keys: 0";
+  row.cut = {true, 0b1, [](const Node& node, std::int64_t begin, std::int64_t end, Arena& arena) -> const void* {
+               AttentionArgs part = args_of<AttentionArgs>(node);  // all keys, and of each list the queries that lie in the range
+               auto* offsets = arena.array<std::int32_t>(part.queries.lists + 1);
+               for (std::int32_t l = 0; l <= part.queries.lists; ++l) {
+                 offsets[l] = static_cast<std::int32_t>(std::clamp<std::int64_t>(part.queries.offsets[l], begin, end) - begin);
+               }
+               part.queries.offsets = offsets;
+               return arena.make<AttentionArgs>(part);
+             }};
   row.cost = [](const Node& node) -> OpCost {
     const auto& a = args_of<AttentionArgs>(node);
     double pairs = 0;

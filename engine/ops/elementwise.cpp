@@ -60,6 +60,7 @@ Op add_row() {
   Op row{OpId::add, "add"};
   row.specification = "out = a + b";
   row.cost = elementwise_cost<1>;
+  row.cut = {true, 0b11};
   row.cases = [] { return binary_cases(add); };
   return row;
 }
@@ -68,6 +69,7 @@ Op mul_row() {
   Op row{OpId::mul, "mul"};
   row.specification = "out = a * b, element by element";
   row.cost = elementwise_cost<1>;
+  row.cut = {true, 0b11};
   row.cases = [] { return binary_cases(mul); };
   return row;
 }
@@ -76,6 +78,7 @@ Op scale_row() {
   Op row{OpId::scale, "scale"};
   row.specification = "out = factor * x";
   row.cost = elementwise_cost<1>;
+  row.cut = {true, 0b1};
   row.cases = [] { return unary_cases([](const Context& context, Tensor x) { return scale(context, x, -0.375); }); };
   return row;
 }
@@ -84,6 +87,7 @@ Op log_sigmoid_row() {
   Op row{OpId::log_sigmoid, "log_sigmoid"};
   row.specification = "out = log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|))";
   row.cost = elementwise_cost<10>;
+  row.cut = {true, 0b1};
   row.cases = [] { return unary_cases(log_sigmoid); };
   return row;
 }

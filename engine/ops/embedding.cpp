@@ -34,6 +34,12 @@ Tensor embedding_sum(const Context& context, Tensor table, Bags bags, Pooling po
 Op embedding_sum_row() {
   Op row{OpId::embedding_sum, "embedding_sum"};
   row.specification = "out_r = sum of table_t over the ids t of bag r; mean: divided by the bag's size; an empty bag gives 0";
+  row.cut = {true, 0, [](const Node& node, std::int64_t begin, std::int64_t end, Arena& arena) -> const void* {
+               EmbeddingSumArgs part = args_of<EmbeddingSumArgs>(node);
+               (part.bags.offsets != nullptr ? part.bags.offsets : part.bags.ids) += begin;  // without offsets row r has the id ids[r]
+               part.bags.rows = static_cast<std::int32_t>(end - begin);
+               return arena.make<EmbeddingSumArgs>(part);
+             }};
   row.cost = [](const Node& node) -> OpCost {
     const Bags& bags = args_of<EmbeddingSumArgs>(node).bags;
     const double read = static_cast<double>(id_count(bags)) * static_cast<double>(node.output->shape.cols());
@@ -42,6 +48,9 @@ Op embedding_sum_row() {
   row.cases = []() -> std::vector<OpCase> {
     return {
         embedding_case("one id per row", 50, 64, {}, {3, 0, 49, 7, 3, 3, 12}, Pooling::sum),
+        embedding_case("many rows, one id each", 9, 12, {}, {3, 0, 8, 7, 3, 3, 1, 2, 5, 4, 6, 6, 0, 1, 8, 8, 7, 2, 4}, Pooling::sum),
+        embedding_case("many bags", 9, 12, {0, 1, 3, 3, 4, 6, 7, 7, 9, 10, 12, 13, 15, 16, 16, 17, 19}, {3, 0, 8, 7, 3, 3, 1, 2, 5, 4, 6, 6, 0, 1, 8, 8, 7, 2, 4},
+                       Pooling::mean),
         embedding_case("sum", 20, 64, {0, 2, 3, 7}, {1, 5, 19, 0, 2, 4, 6}, Pooling::sum),
         embedding_case("mean", 20, 64, {0, 2, 3, 7}, {1, 5, 19, 0, 2, 4, 6}, Pooling::mean),
         embedding_case("odd width, repeated ids, empty bags", 6, 5, {0, 0, 3, 3, 5, 5}, {2, 2, 2, 5, 2}, Pooling::mean),

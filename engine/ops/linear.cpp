@@ -26,6 +26,7 @@ Tensor linear(const Context& context, Tensor x, Tensor w, Tensor b, Activation a
 Op linear_row() {
   Op row{OpId::linear, "linear"};
   row.specification = "out = f(x W^T + b), f the identity or gelu(z) = z Phi(z)";
+  row.cut = {true, 0b1};
   row.cost = [](const Node& node) -> OpCost {
     const double per_element = 2.0 * static_cast<double>(node.inputs[1]->shape.cols()) + (node.inputs[2] != nullptr ? 1 : 0) +
                                (args_of<LinearArgs>(node).activation == Activation::gelu ? 10 : 0);

@@ -25,6 +25,7 @@ Op layer_norm_row() {
   Op row{OpId::layer_norm, "layer_norm"};
   row.specification = "out_c = (x_c - mean) / sqrt(variance + 1e-5) * gamma_c + beta_c over each row, the variance divided by d";
   row.cost = elementwise_cost<8>;
+  row.cut = {true, 0b1};
   row.cases = []() -> std::vector<OpCase> {
     return {
         layer_norm_case("usual", 100, 64),

@@ -64,6 +64,10 @@ Op gather_rows_row() {
   Op row{OpId::gather_rows, "gather_rows"};
   row.specification = "out_r = x_{index_r}";
   row.cost = copy_cost;
+  row.cut = {true, 0, [](const Node& node, std::int64_t begin, std::int64_t end, Arena& arena) -> const void* {
+               const auto& index = args_of<GatherRowsArgs>(node).index;
+               return arena.make<GatherRowsArgs>(index.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+             }};
   row.cases = []() -> std::vector<OpCase> {
     return {
         gather_case("usual", 7, 64, {6, 0, 1, 3}),
@@ -81,6 +85,7 @@ Op concat_row() {
   Op row{OpId::concat, "concat"};
   row.specification = "out_r = [x0_r ; x1_r ; ...]";
   row.cost = copy_cost;
+  row.cut = {true, (1u << Node::kMaxInputs) - 1};
   row.cases = []() -> std::vector<OpCase> {
     OpCase with_absent{"absent inputs", {matrix(4, 6), matrix(4, 3)}, [](const Context& context, std::span<const Tensor> in) {
                          return concat(context, {Tensor{}, in[0], Tensor{}, in[1]});

@@ -1,4 +1,5 @@
 #include "engine/ops/op_table.h"
+#include "engine/ops/shared_forward.h"
 
 namespace piano {
 
@@ -20,6 +21,11 @@ Tensor run_op(const Context& context, OpId id, Shape output, std::span<const Ten
     if (context.tape != nullptr && record->requires_grad) out.record()->requires_grad = true;
   }
   if (op_info(id).no_gradient != nullptr) out.record()->requires_grad = false;
+  if (context.shared != nullptr) {
+    PIANO_ASSERT(context.tape == nullptr, "a shared forward is for inference");
+    context.shared->add(node);
+    return out;
+  }
   context.device->forward[index](context, *node);
   if (context.tape != nullptr) context.tape->push(node);
   return out;
