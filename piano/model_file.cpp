@@ -1,6 +1,11 @@
 #include "piano/model_file.h"
 
 #include <cstring>
+#include <iterator>
+#include <list>
+
+#include "engine/core/device.h"
+#include "piano/table_guard.h"
 
 namespace piano {
 namespace {
@@ -15,6 +20,19 @@ std::string text_of(const std::vector<std::int64_t>& dims) {
   std::string text = "(";
   for (std::size_t i = 0; i < dims.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(dims[i]);
   return text + ")";
+}
+
+// The checksum of all but the embedding tables' values: what is compared at start when tables are checked as they are read.
+constexpr const char* kStartChecksum = "checksum.start";
+
+std::string start_checksum(std::map<std::string, std::string> metadata, std::span<const TensorInfo> tensors, const ParameterStore& parameters) {
+  metadata.erase(kStartChecksum);
+  std::vector<TensorInfo> small;
+  std::copy_if(tensors.begin(), tensors.end(), std::back_inserter(small), [&](const TensorInfo& t) {
+    const auto is_table = [&](const Parameter& p) { return p.is_table && t.name == "param." + p.name; };
+    return std::none_of(parameters.parameters().begin(), parameters.parameters().end(), is_table);
+  });
+  return content_checksum(metadata, small);
 }
 
 }  // namespace
@@ -66,10 +84,15 @@ void save_model(const std::string& path, const Config& config, const data::Featu
   writer.metadata("config", to_toml(config, true));
   features.save(writer);
   save_parameters(writer, parameters);
+  std::list<std::vector<std::int64_t>> sums;  // must live until commit()
+  for (const Parameter& p : parameters.parameters()) {
+    if (p.is_table) writer.add("rows." + p.name, std::span<const std::int64_t>(sums.emplace_back(block_checksums(parameters, p))));
+  }
+  writer.metadata(kStartChecksum, start_checksum(writer.metadata(), writer.tensors(), parameters));
   writer.commit();
 }
 
-std::shared_ptr<const Model> Model::load(const std::string& path) {
+std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
   auto impl = std::make_unique<Impl>();
   impl->file = std::make_shared<const SafetensorsFile>(path);
   const SafetensorsFile& file = *impl->file;
@@ -80,16 +103,22 @@ std::shared_ptr<const Model> Model::load(const std::string& path) {
     return found->second;
   };
   impl->name = "piano-" + text("checksum").substr(0, 8);
-  file.verify();  // a model is small, and a damaged one would give wrong scores in silence
+  // A damaged model would give wrong scores in silence. Files from before there were blocks are compared as a whole.
+  impl->tables_unchecked = check == Check::as_read && file.metadata().contains(kStartChecksum);
+  if (!impl->tables_unchecked) file.verify();
   try {
     parse_toml(text("config"), path + ": config", impl->config);
-    check(impl->config);
+    piano::check(impl->config);
   } catch (const Error& e) {
     throw Error(ErrorCode::model, e.what());
   }
   impl->features = data::FeatureSpace::load(impl->file);
   impl->network = std::make_unique<Network>(impl->config, impl->features, impl->parameters);
+  if (impl->tables_unchecked && start_checksum(file.metadata(), file.tensors(), impl->parameters) != text(kStartChecksum)) {
+    throw Error(ErrorCode::model, path + ": checksum differs: the file is damaged");
+  }
   map_parameters(file, impl->parameters);
+  impl->packed.pack(impl->parameters, cpu_device());
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

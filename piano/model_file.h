@@ -1,5 +1,6 @@
 // A model on disk: one safetensors file with the configuration (TOML), the feature space (schema, vocabularies, scaling) and the parameters.
-// Model::load compares its checksum. It says nothing of when, where or with how many threads it was made.
+// Model::load compares its checksums: one of everything, or, where a session compares tables by blocks (table_guard.h), one of all but the
+// tables. It says nothing of when, where or with how many threads it was made.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,9 @@ struct Model::Impl {
   Config config;
   data::FeatureSpace features;
   ParameterStore parameters;        // tables borrowed from the mapped file
+  PackedWeights packed;             // as this machine's products want them
   std::unique_ptr<Network> network;
+  bool tables_unchecked = false;    // sessions compare what they read
 
   data::BuilderLimits limits() const;
 };

@@ -82,7 +82,7 @@ Network::Network(const Config& config, const data::FeatureSpace& features, Param
   list_conversion_head_ = FeedForward::declare(store, "head.list_conversion", d, d, 1, drop);
 }
 
-Network::Entities Network::encode(const Context& ctx, const data::Batch& batch) const {
+Network::Entities Network::encode(const Context& ctx, const data::Batch& batch, bool with_past) const {
   Entities e;
   e.lists = one_row_per_list(ctx, batch.lists);
   e.candidates = view(batch.offsets);
@@ -98,19 +98,27 @@ Network::Entities Network::encode(const Context& ctx, const data::Batch& batch) 
   const data::MatchColumns& m = batch.history_match;
   e.past.candidates = e.candidates.rows();
   e.past.matches = {m.offsets.data(), m.candidate.data(), m.event.data(), m.column.data(), batch.lists};
+  if (!with_past) return e;
   if (qdir_.reads_past_queries()) e.past.past_query = query_(ctx, batch.history_query, e.past.history, kPast);   // (history rows, d)
   if (qdir_.reads_past_items()) e.past.past_item = item_(ctx, batch.history_item, {}, e.past.history, kPast);    // (history rows, d)
   return e;
 }
 
 Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
-  const Entities e = encode(ctx, batch);
+  Qdir::Memory memory;
+  return (*this)(ctx, batch, memory);
+}
+
+Logits Network::operator()(const Context& ctx, const data::Batch& batch, Qdir::Memory& memory) const {
+  const bool remembered = static_cast<bool>(memory.v);
+  const Entities e = encode(ctx, batch, !remembered);
+  if (!remembered) memory = qdir_.remember(ctx, e.past);
   const Ragged rows = e.candidates;
   const std::int32_t n = rows.rows(), lists = rows.lists;
   const auto list_of = list_of_row(ctx, rows);                                        // (rows)
   const auto spread = [&](Tensor per_list) { return gather_rows(ctx, per_list, list_of); };  // (lists, d) -> (rows, d)
 
-  const auto [p, attended] = qdir_(ctx, e.past);                                      // (lists, d), (rows, qdir.match_columns), or none
+  const auto [p, attended] = qdir_(ctx, e.past, memory);                              // (lists, d), (rows, qdir.match_columns), or none
   const Tensor e_i = item_(ctx, batch.item, batch.vector, rows, 0);                   // (rows, d)
 
   // x_i = W_x [e_i ; e_q ; e_u ; e_ctx ; p ; e_i * p ; dense ; match ; s0] + P[r_i], the list's share computed once per list.
@@ -168,7 +176,7 @@ Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
 }
 
 void Network::attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const {
-  qdir_.weights(ctx, encode(ctx, batch).past, out);
+  qdir_.weights(ctx, encode(ctx, batch, true).past, out);
 }
 
 void Network::visit_rows(const data::Batch& batch, const std::function<void(ParameterId, std::span<const std::int32_t>)>& visit) const {

@@ -22,6 +22,9 @@ class Network {
   Network(const Config& config, const data::FeatureSpace& features, ParameterStore& store);
 
   Logits operator()(const Context& ctx, const data::Batch& batch) const;
+  // The same. `memory`, when it holds tensors, is what an earlier batch with the same history columns left there: the bits are the same, the
+  // work on the history is not done again.
+  Logits operator()(const Context& ctx, const data::Batch& batch, Qdir::Memory& memory) const;
 
   // QDIR's weight of each past event of the batch, (history rows): for people.
   void attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const;
@@ -36,7 +39,7 @@ class Network {
     Tensor query, user, context;  // (lists, d); context may be none
     Qdir::Input past;
   };
-  Entities encode(const Context& ctx, const data::Batch& batch) const;
+  Entities encode(const Context& ctx, const data::Batch& batch, bool with_past) const;
 
   Config config_;
   QueryEncoder query_;

@@ -4,6 +4,7 @@
 //   piano::Session session(model);                          // one per thread; owns its memory
 //   const piano::Response& answer = session.rerank(request);
 //
+// Many requests: a session for each core. One request as fast as it can be: Session(model, {.threads = 2}), on cores that have nothing else to do.
 // A warmed-up session does not allocate, and a request's answer has the same bits alone, in any order and in any session.
 #pragma once
 
@@ -34,10 +35,16 @@ struct Response {
   std::span<const Ranked> ranking; // best first; valid until the session's next call
 };
 
+// When the model file's checksums are compared.
+enum class Check {
+  at_load,  // all of it
+  as_read,  // embedding tables by blocks of rows, when a session first reads them: the first answer comes sooner, unread rows take no memory
+};
+
 class Model {
  public:
-  // Throws Error{io} when the file cannot be read and Error{model} when it is not a model that this version understands.
-  static std::shared_ptr<const Model> load(const std::string& path);
+  // Throws Error{io} when the file cannot be read and Error{model} when it is not a model that this version understands, or is damaged.
+  static std::shared_ptr<const Model> load(const std::string& path, Check check = Check::at_load);
 
   ~Model();
   Model(const Model&) = delete;
@@ -52,15 +59,26 @@ class Model {
   std::unique_ptr<const Impl> impl_;
 };
 
+struct SessionOptions {
+  int threads = 1;                               // cores for one request; the answer's bits do not depend on it
+  std::size_t history_cache_bytes = 8u << 20;    // for what was computed of users' histories; nor on this. 0: nothing is kept
+};
+
+// How often the history of a request was one seen before.
+struct HistoryUse {
+  std::int64_t requests = 0, known = 0;          // with a history, as far as the cache is used at all
+};
+
 class Session {
  public:
-  explicit Session(std::shared_ptr<const Model> model);
+  explicit Session(std::shared_ptr<const Model> model, SessionOptions options = {});
   ~Session();
   Session(Session&&) noexcept;
 
   // Throws Error{data} for a request that cannot be answered: "candidates[3].dense: expected 2 numbers, got 3"; Error{model} when a score is
-  // not finite, which only a damaged model can do.
+  // not finite or a checksum differs, which only a damaged model can do.
   const Response& rerank(const Request& request);
+  HistoryUse history_use() const;
 
  private:
   struct Impl;

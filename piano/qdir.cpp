@@ -58,16 +58,23 @@ Tensor Qdir::uniform_match(const Context& ctx, const Input& in) const {
   return match_attention(ctx, zeros(in.lists.rows()), zeros(in.history.rows()), in.history, 1, in.matches, in.candidates, match_columns);
 }
 
-Qdir::Interest Qdir::operator()(const Context& ctx, const Input& in) const {
+Qdir::Memory Qdir::remember(const Context& ctx, const Input& in) const {
+  if (mode == QdirMode::off) return {};
+  if (mode == QdirMode::mean) return {{}, values(ctx, in)};
+  const Tensor k = attention.project_keys(ctx, keys(ctx, in));
+  return {k, attention.project_values(ctx, values(ctx, in))};
+}
+
+Qdir::Interest Qdir::operator()(const Context& ctx, const Input& in, Memory memory) const {
   if (mode == QdirMode::off) return {};
   const Tensor g = asking(ctx, in);  // (lists, d)
   Tensor o, m;                       // (lists, d), (candidates, match_columns)
   if (mode == QdirMode::mean) {
-    o = attention.mean(ctx, values(ctx, in), in.history);
+    o = attention.mean(ctx, memory.v, in.history);
     if (match_columns > 0) m = uniform_match(ctx, in);
   } else {
-    const auto projected = attention.project(ctx, g, keys(ctx, in));
-    o = attention(ctx, projected, values(ctx, in), in.lists, in.history);
+    const MultiHeadAttention::Projected projected{attention.project_queries(ctx, g), memory.k};
+    o = attention(ctx, projected, memory.v, in.lists, in.history);
     if (match_columns > 0) m = attention.match(ctx, projected, in.history, in.matches, in.candidates, match_columns / attention.heads);
   }
   const Tensor r = norm1(ctx, add(ctx, g, dropout(ctx, o, dropout_rate, site_hash("qdir.attention.out"), in.lists)));

@@ -1,40 +1,103 @@
 // Serving: one request in, its order out, without an allocation once warm.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "data/dataset.h"
 #include "engine/core/device.h"
+#include "engine/ops/shared_forward.h"
+#include "piano/history_cache.h"
 #include "piano/model_file.h"
 #include "piano/piano.h"
 #include "piano/predictor.h"
+#include "piano/table_guard.h"
 
 namespace piano {
 
+namespace {
+
+constexpr std::size_t kKeysPerEvent = 32;  // ids and offsets of a past event; a history with more of them is not kept
+
+}  // namespace
+
 struct Session::Impl {
-  explicit Impl(std::shared_ptr<const Model> m) : model(std::move(m)), builder(model->impl().features, model->impl().limits()) {}
+  Impl(std::shared_ptr<const Model> m, SessionOptions options) : model(std::move(m)), builder(model->impl().features, model->impl().limits()) {
+    const Config& config = model->impl().config;
+    if (options.threads > 1) shared.emplace(options.threads);
+    if (model->impl().tables_unchecked) guard.emplace(*model->impl().file, model->impl().parameters);
+    if (config.qdir.mode != QdirMode::off && config.model.max_history > 0 && options.history_cache_bytes > 0) {
+      const auto events = static_cast<std::size_t>(config.model.max_history), d = static_cast<std::size_t>(config.model.d);
+      histories.emplace(options.history_cache_bytes, (events + 1) * kKeysPerEvent, 2 * events * d);
+    }
+  }
+
+  Logits forward();
+
   std::shared_ptr<const Model> model;
   data::BatchBuilder builder;
   data::Batch batch;
   Arena arena;
+  std::optional<SharedForward> shared;
+  std::optional<TableGuard> guard;
+  std::optional<HistoryCache> histories;
+  std::vector<std::int32_t> history;  // this request's key
   std::vector<Ranked> ranking;
   Response response;
 };
 
-Session::Session(std::shared_ptr<const Model> model) : impl_(std::make_unique<Impl>(std::move(model))) {}
+Session::Session(std::shared_ptr<const Model> model, SessionOptions options) : impl_(std::make_unique<Impl>(std::move(model), options)) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
+
+// The logits of `batch`, one list.
+Logits Session::Impl::forward() {
+  arena.reset();
+  Context ctx;
+  ctx.device = &cpu_device();
+  ctx.arena = &arena;
+  ctx.parameters = &model->impl().parameters;
+  ctx.packed = &model->impl().packed;
+  if (shared) ctx.shared = &*shared;
+
+  const std::int64_t events = batch.history_rows(), d = model->impl().config.model.d;
+  const bool keeps = histories && events > 0;
+  const bool has_keys = model->impl().config.qdir.mode != QdirMode::mean;
+  Qdir::Memory memory;
+  bool known = false;
+  if (keeps) {
+    history_key(batch, history);
+    std::span<const float> kept = histories->find(history);  // the keys, then the values
+    known = !kept.empty();
+    if (known && has_keys) {
+      const auto n = static_cast<std::size_t>(events * d);
+      memory.k = ctx.constant(kept.first(n), {events, d});
+      kept = kept.subspan(n);
+    }
+    if (known) memory.v = ctx.constant(kept, {events, d});
+  }
+  const Logits logits = (*model->impl().network)(ctx, batch, memory);
+  if (shared) shared->run(ctx);
+
+  if (keeps && !known) {
+    const auto k = memory.k ? memory.k.values<float>() : std::span<float>(), v = memory.v.values<float>();
+    const std::span<float> room = histories->keep(history, k.size() + v.size());
+    if (!room.empty()) std::copy(v.begin(), v.end(), std::copy(k.begin(), k.end(), room.begin()));
+  }
+  return logits;
+}
+
+HistoryUse Session::history_use() const {
+  return impl_->histories ? HistoryUse{impl_->histories->lookups(), impl_->histories->hits()} : HistoryUse{};
+}
 
 const Response& Session::rerank(const Request& request) {
   Impl& s = *impl_;
   const Model::Impl& model = s.model->impl();
+  if (s.shared) s.shared->begin();
   s.builder.build(request, s.batch);
-  s.arena.reset();
-  Context ctx;
-  ctx.device = &cpu_device();
-  ctx.arena = &s.arena;
-  ctx.parameters = &model.parameters;
-  const Logits logits = (*model.network)(ctx, s.batch);
+  if (s.guard) model.network->visit_rows(s.batch, [&](ParameterId table, std::span<const std::int32_t> rows) { s.guard->check(table, rows); });
+  const Logits logits = s.forward();
   const auto click = logits.click.values<float>(), conversion = logits.conversion.values<float>();  // (candidates)
 
   s.ranking.clear();
