@@ -21,7 +21,7 @@ inline void attention_weights(std::int64_t n, std::int64_t width, Panel queries,
   for_block_pairs(blocks_of(n), [&](std::int64_t block, auto vectors) {
     Tile<rows, vectors.value> tile(minus_shift);
     if (const std::int64_t last = n - (block + vectors.value - 1) * kLanes; last < kLanes) {
-      const F never = zeros_then(last, -1e30f);
+      const F never = first_of(F{}, last, splat(-1e30f));
       for (int r = 0; r < rows; ++r) tile.c[r][vectors.value - 1] += never;
     }
     tile.add_product(width, queries, keys_t, block);
@@ -40,7 +40,7 @@ inline void attention_weights(std::int64_t n, std::int64_t width, Panel queries,
 inline float largest_score(std::int64_t r, std::int64_t n, std::int64_t width, Panel queries, Panel keys_t) {
   F top = splat(-1e30f);
   for (std::int64_t b = 0; b < blocks_of(n); ++b) {
-    F score = zeros_then(n - b * kLanes, -1e30f);
+    F score = first_of(F{}, n - b * kLanes, splat(-1e30f));
     for (std::int64_t c = 0; c < width; ++c) score = fma(splat(queries.at(r, c / kLanes)[c % kLanes]), load(keys_t.at(c, b)), score);
     top = larger(top, score);
   }

@@ -77,10 +77,6 @@ struct Tile {
 };
 
 // Calls body(block, vectors) for all blocks, two vectors at a time; `vectors` is an integral constant.
-template <int n>
-struct Count {
-  static constexpr int value = n;
-};
 template <class Body>
 inline void for_block_pairs(std::int64_t blocks, Body body) {
   std::int64_t b = 0;
@@ -128,13 +124,6 @@ inline void pack_transposed(const HeadRows& from, std::int64_t first, std::int64
       for (std::int64_t r = 0; r < columns; ++r) store(panel.at(c + r, j / kLanes), square[r]);
     });
   }
-}
-
-// Zeros in the first n lanes, x in the others.
-inline F zeros_then(std::int64_t n, float x) {
-  F v;
-  for (int lane = 0; lane < kLanes; ++lane) v[lane] = lane < n ? 0 : x;
-  return v;
 }
 
 // What backward needs of one query's softmax: p_j = 2^(s_j + minus_shift) * factor, s_j the score times log2(e)

@@ -28,6 +28,19 @@ inline F smaller(F a, F b) {
 #endif
 }
 
+// v in the first n lanes, `other` in the rest.
+inline F first_of(F v, std::int64_t n, F other = F{}) {
+  I lanes;
+  for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = lane;
+  return lanes < static_cast<std::int32_t>(n) ? v : other;
+}
+
+// An integral constant, for bodies that are compiled for each value.
+template <int n>
+struct Count {
+  static constexpr int value = n;
+};
+
 // Adding it to x, -126 <= x <= 127, rounds x to an integer n and leaves n + 127 in the low bits: the exponent of 2^n.
 constexpr float kRounder = 12582912.0f + 127.0f;  // 1.5 * 2^23
 
