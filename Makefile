@@ -3,12 +3,13 @@ JOBS   ?= $(shell nproc)
 WERROR ?= OFF
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
 # $(call build,preset[,targets])
 build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) >/dev/null && cmake --build --preset $(1) --parallel $(JOBS) $(if $(2),--target $(2))
 
-.PHONY: build demo test asan tsan fuzz install clean help bootstrap
+.PHONY: build demo test bench bench-check asan tsan fuzz install clean help bootstrap
 
 build: bootstrap                ## build/release/piano, the library and the tests (default)
 	$(call build,release)
@@ -19,6 +20,19 @@ demo: bootstrap                 ## build the binary, then simulate, prepare, tra
 
 test: build                     ## build, then the fast test suite
 	ctest --preset release -j $(JOBS)
+
+bench: bootstrap                ## measure training and re-ranking; beside PyTorch and ONNX Runtime where Python has them (BENCH=flags)
+	$(call build,release,piano_cli)
+	@if $(PYTHON) -c 'import numpy, torch, onnx, onnxscript, onnxruntime' 2>/dev/null; then \
+	  $(PYTHON) tools/bench/bench.py --piano build/release/piano $(BENCH); \
+	else \
+	  echo "$(PYTHON) lacks packages of tools/bench/requirements.txt: our own figures alone, compared with nobody" >&2; \
+	  build/release/piano bench $(BENCH); \
+	fi
+
+bench-check: bootstrap          ## instruction counts against tools/bench/baseline.json, +-3 % (needs valgrind; UPDATE=1 writes them)
+	$(call build,release,piano_cli)
+	tools/bench/check.sh build/release/piano $(if $(UPDATE),--update)
 
 asan: bootstrap                 ## the tests under the address and undefined-behaviour sanitizers
 	$(call build,asan)
@@ -42,5 +56,5 @@ bootstrap:
 	@tools/bootstrap.sh
 
 help:                           ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
-	@echo "Variables: JOBS=$(JOBS) WERROR=$(WERROR) PREFIX=$(PREFIX) FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@echo "Variables: JOBS=$(JOBS) WERROR=$(WERROR) PREFIX=$(PREFIX) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTHON=$(PYTHON)"

@@ -4,23 +4,23 @@
 
 namespace piano::tools {
 
-BenchLog BenchCase::log() const {
-  BenchLog log;
-  log.lists = lists * (train ? kBatches : kRequests);
-  log.candidates = candidates, log.history = history, log.full = full;
-  return log;
-}
+namespace {
+
+constexpr std::int64_t kBatches = 8;    // of a training case, taken in turn, so that a step does not meet the rows of the one before
+constexpr std::int64_t kRequests = 32;  // of an inference case
+
+}  // namespace
 
 std::vector<BenchCase> bench_cases() {
   std::vector<BenchCase> cases;
   for (const std::int64_t d : {64, 128}) {
     for (const auto& [lists, candidates] : {std::pair{32, 20}, {128, 50}, {32, 100}}) {
       const std::string name = "train-" + std::to_string(lists) + "x" + std::to_string(candidates) + "-d" + std::to_string(d);
-      cases.push_back({.name = name, .lists = lists, .candidates = candidates, .d = d, .full = 0.7});
+      cases.push_back({name, true, lists, d, {.lists = lists * kBatches, .candidates = candidates, .full = 0.7}});
     }
   }
   for (const std::int64_t candidates : {20, 100, 1000}) {
-    cases.push_back({.name = "infer-" + std::to_string(candidates), .train = false, .candidates = candidates});
+    cases.push_back({"infer-" + std::to_string(candidates), false, 1, 64, {.lists = kRequests, .candidates = candidates}});
   }
   return cases;
 }
@@ -38,7 +38,7 @@ BenchCase find_case(const std::vector<BenchCase>& cases, const std::string& name
 
 Config bench_config(const BenchCase& c, const std::vector<std::string>& assignments) {
   Config config;
-  config.model.d = c.d, config.model.max_history = c.history;
+  config.model.d = c.d, config.model.max_history = c.log.history;
   config.model.dropout = config.model.oov_dropout = 0;
   config.train.batch = c.lists;
   for (const std::string& assignment : assignments) set_option(config, assignment);

@@ -13,13 +13,9 @@ namespace piano::tools {
 struct BenchCase {
   std::string name;
   bool train = true;                // training steps of `lists` lists; else one request at a time
-  std::int64_t lists = 1, candidates = 0, d = 64, history = 50;
-  double full = 1;                  // a list has full * candidates .. candidates rows
-
-  BenchLog log() const;             // of a training case: kBatches batches, so that a step does not meet the rows of the one before
+  std::int64_t lists = 1, d = 64;
+  BenchLog log;                     // what it reads; log.lists in all, of which a step takes `lists`
 };
-inline constexpr std::int64_t kBatches = 8;    // of a training case, taken in turn
-inline constexpr std::int64_t kRequests = 32;  // of an inference case
 
 // Training: (32, 20), (128, 50) and (32, 100) lists and candidates, lists 70-100 % full, d = 64 and 128.
 // Inference: 20, 100 and 1,000 candidates, full, d = 64. Always 50 past events.

@@ -11,8 +11,8 @@
 namespace piano::tools {
 
 struct BenchLog {
-  std::int64_t lists = 0, candidates = 0;  // lists of full * candidates .. candidates rows
-  double full = 0.7;
+  std::int64_t lists = 0, candidates = 0;
+  double full = 1;                         // a list has full * candidates .. candidates rows
   std::int64_t history = 50;               // past events of every list
   std::int64_t items = 100'000, artists = 5'000, queries = 20'000, terms = 20'000, users = 20'000;
 };

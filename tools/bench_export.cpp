@@ -129,7 +129,7 @@ struct Exported { double forward_flops = 0; };
 
 Exported export_training(const std::string& folder, const BenchCase& c, const Config& config) {
   const std::string data = case_file(folder, c.name, "data.safetensors"), model_path = case_file(folder, c.name, "model.safetensors");
-  write_bench_data(c.log(), data);
+  write_bench_data(c.log, data);
   write_bench_model(config, data::Dataset(data), model_path);
   const auto model = Model::load(model_path);
   const Model::Impl& m = model->impl();
@@ -170,12 +170,12 @@ Exported export_training(const std::string& folder, const BenchCase& c, const Co
 
 Exported export_inference(const std::string& folder, const BenchCase& c, const Config& config) {
   const std::string data = case_file(folder, c.name, "data.safetensors"), model_path = case_file(folder, c.name, "model.safetensors");
-  write_bench_data(c.log(), data);  // for the vocabularies and the scaling
+  write_bench_data(c.log, data);  // for the vocabularies and the scaling
   write_bench_model(config, data::Dataset(data), model_path);
   std::filesystem::remove(data);
   std::vector<std::string> lines;
   std::string text;
-  for (std::int64_t i = 0; i < kRequests; ++i) text += lines.emplace_back(bench_request(c.log(), i)) + "\n";
+  for (std::int64_t i = 0; i < c.log.lists; ++i) text += lines.emplace_back(bench_request(c.log, i)) + "\n";
   AtomicFile requests(case_file(folder, c.name, "requests.jsonl"));
   requests.write(text);
   requests.commit();
@@ -215,8 +215,8 @@ void export_cases(const std::string& folder, const std::vector<BenchCase>& cases
     const Exported exported = c.train ? export_training(folder, c, config) : export_inference(folder, c, config);
     nlohmann::ordered_json options_json = nlohmann::ordered_json::object();
     for (const Option& option : options(config)) options_json[option.key] = option.value;
-    list.push_back({{"name", c.name}, {"kind", c.train ? "train" : "infer"}, {"lists", c.lists}, {"candidates", c.candidates},
-                    {"history", c.history}, {"d", config.model.d}, {"forward_flops", exported.forward_flops}, {"config", options_json}});
+    list.push_back({{"name", c.name}, {"kind", c.train ? "train" : "infer"}, {"lists", c.lists}, {"candidates", c.log.candidates},
+                    {"history", c.log.history}, {"d", config.model.d}, {"forward_flops", exported.forward_flops}, {"config", options_json}});
   }
   AtomicFile file(folder + "/cases.json");
   file.write(json_text(list) + "\n");

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <fstream>
 #include <new>
+#include <numeric>
 #include <vector>
 
 #include "engine/core/device.h"
 #include "engine/core/thread_pool.h"
+#include "tools/bench_samples.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -95,24 +97,29 @@ FmaProbe fma_probe() { return {kLanes, fma_any}; }
 ReadProbe read_probe() { return read_any; }
 #endif
 
-// Work a second of all threads of `pool` together: the best of `rounds` calls, each of which does `work` on every thread.
+// Work a second of all threads of `pool` at once, each doing `work` a call. Each thread times its own calls and counts with a fast one (nine of
+// ten are slower): what interrupts a thread makes a few calls slow and says nothing of the machine.
 template <class Do>
-double best_rate(ThreadPool& pool, int rounds, double work, Do&& run) {
-  double best = 0;
-  for (int round = 0; round < rounds; ++round) {
-    const auto start = Clock::now();
-    pool.run(run);
-    best = std::max(best, work * pool.size() / std::chrono::duration<double>(Clock::now() - start).count());
-  }
-  return best;
+double peak_rate(ThreadPool& pool, int calls, double work, Do&& run) {
+  std::vector<double> rates(static_cast<std::size_t>(pool.size()));
+  pool.run([&](int w) {
+    Samples own;
+    for (int call = 0; call < calls; ++call) {
+      const auto start = Clock::now();
+      run(w);
+      own.add(work / std::chrono::duration<double>(Clock::now() - start).count());
+    }
+    rates[static_cast<std::size_t>(w)] = own.quantile(0.9);
+  });
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
 }
 
-volatile float sink;  // what the probes return, so that they are not left out
+thread_local volatile float sink;  // what the probes return, so that they are not left out
 
 double fma_peak(ThreadPool& pool) {
   const FmaProbe probe = fma_probe();
-  constexpr std::int64_t kCalls = 100'000;  // under a millisecond: some round is not interrupted
-  return 1e-9 * best_rate(pool, 20, static_cast<double>(kCalls * kChains * 2 * probe.lanes), [&](int) { sink = probe.run(kCalls); });
+  constexpr std::int64_t kRounds = 50'000;  // a quarter of a millisecond
+  return 1e-9 * peak_rate(pool, 80, static_cast<double>(kRounds * kChains * 2 * probe.lanes), [&](int) { sink = probe.run(kRounds); });
 }
 
 // Bytes of the first core's cache of this level. Linux says it in KiB ("32768K"); C libraries have been seen to count L3 tenfold.
@@ -123,7 +130,7 @@ std::int64_t cache_bytes(int level, std::int64_t otherwise) {
 }
 
 // Reads `bytes` in all, each thread its own share of it.
-double read_peak(ThreadPool& pool, std::int64_t bytes, int rounds, std::int64_t passes) {
+double read_peak(ThreadPool& pool, std::int64_t bytes, int calls, std::int64_t passes) {
   const std::int64_t n = bytes / pool.size() / static_cast<std::int64_t>(sizeof(float)) / 128 * 128;
   const ReadProbe probe = read_probe();
   struct Free {
@@ -135,7 +142,7 @@ double read_peak(ThreadPool& pool, std::int64_t bytes, int rounds, std::int64_t 
     array.reset(static_cast<float*>(::operator new(static_cast<std::size_t>(n) * sizeof(float), std::align_val_t{64})));
     std::fill_n(array.get(), n, 1.0f);
   });
-  return 1e-9 * best_rate(pool, rounds, static_cast<double>(passes * n) * sizeof(float), [&](int w) {
+  return 1e-9 * peak_rate(pool, calls, static_cast<double>(passes * n) * sizeof(float), [&](int w) {
     for (std::int64_t p = 0; p < passes; ++p) sink = probe(arrays[static_cast<std::size_t>(w)].get(), n);
   });
 }
@@ -152,8 +159,8 @@ MachinePeaks measure_machine(int threads) {
   MachinePeaks peaks;
   peaks.level = cpu_device().name;
   peaks.fma_gflops = fma_peak(pool);
-  peaks.dram_gb_s = read_peak(pool, std::max<std::int64_t>(4 * cache_bytes(3, 32 << 20), 64 << 20), 4, 1);
-  peaks.l2_gb_s = read_peak(pool, pool.size() * cache_bytes(2, 512 << 10) / 2, 20, 100);
+  peaks.dram_gb_s = read_peak(pool, std::max<std::int64_t>(4 * cache_bytes(3, 32 << 20), 64 << 20), 5, 1);
+  peaks.l2_gb_s = read_peak(pool, pool.size() * cache_bytes(2, 512 << 10) / 2, 60, 40);
   return peaks;
 }
 

@@ -13,7 +13,7 @@ struct MachinePeaks {
   double l2_gb_s = 0;     // reading half a level-2 cache again and again
 };
 
-// All `threads` at once; about a third of a second. Noise only ever makes a peak smaller, so each is the best of a few short rounds.
+// All `threads` at once; about a tenth of a second, and 4 times the last-level cache of memory meanwhile.
 MachinePeaks measure_machine(int threads);
 
 double fma_gflops(int threads);      // the first of these alone, 20 ms
