@@ -47,6 +47,26 @@ inline float largest_score(std::int64_t r, std::int64_t n, std::int64_t width, P
   return largest(top);
 }
 
+// The weights as above, shifted where that is needed, and what normalises them.
+template <int rows>
+inline void attention_softmax(std::int64_t n, std::int64_t width, Panel queries, Panel keys_t, Panel weights, Softmax* softmax) {
+  F total[rows];
+  float minus_shift[rows] = {}, sums[rows];
+  attention_weights<rows>(n, width, queries, keys_t, minus_shift, weights, total);
+  bool safe = true;
+  for (int r = 0; r < rows; ++r) {
+    sums[r] = sum(total[r]);
+    if (in_safe_range(sums[r])) continue;
+    minus_shift[r] = -largest_score(r, n, width, queries, keys_t);
+    safe = false;
+  }
+  if (!safe) {
+    attention_weights<rows>(n, width, queries, keys_t, minus_shift, weights, total);
+    for (int r = 0; r < rows; ++r) sums[r] = sum(total[r]);
+  }
+  for (int r = 0; r < rows; ++r) softmax[r] = {minus_shift[r], 1.0f / sums[r]};
+}
+
 // inputs: q, k, v, null_k, null_v. Saves (queries, heads) of Softmax.
 void attention_forward(const Context& context, Node& node) {
   const auto& args = args_of<AttentionArgs>(node);
@@ -74,25 +94,9 @@ void attention_forward(const Context& context, Node& node) {
     for_row_tiles(at.q_end - at.q_begin, [&](std::int64_t first, std::int64_t have, auto tile_rows) {
       constexpr int rows = decltype(tile_rows)::value;
       pack_rows(at.queries(shape, value_of(node.inputs[0])), first, have, rows, width, shape.binary_scale, queries);
-      F total[rows];
-      float minus_shift[rows] = {}, sums[rows];
-      attention_weights<rows>(at.keys, width, queries, keys_t, minus_shift, weights, total);
-      bool safe = true;
-      for (int r = 0; r < rows; ++r) {
-        sums[r] = sum(total[r]);
-        if (in_safe_range(sums[r])) continue;
-        minus_shift[r] = -largest_score(r, at.keys, width, queries, keys_t);
-        safe = false;
-      }
-      if (!safe) {
-        attention_weights<rows>(at.keys, width, queries, keys_t, minus_shift, weights, total);
-        for (int r = 0; r < rows; ++r) sums[r] = sum(total[r]);
-      }
-      Softmax* to_save = saved == nullptr ? nullptr : saved + (at.q_begin + first) * shape.heads + at.head;
-      for (int r = 0; r < rows; ++r) {
-        sums[r] = 1.0f / sums[r];
-        if (to_save != nullptr && r < have) to_save[r * shape.heads] = {minus_shift[r], sums[r]};
-      }
+      Softmax softmax[rows];
+      attention_softmax<rows>(at.keys, width, queries, keys_t, weights, softmax);
+      for (std::int64_t r = 0; saved != nullptr && r < have; ++r) saved[(at.q_begin + first + r) * shape.heads + at.head] = softmax[r];
       for_block_pairs(blocks_of(width), [&](std::int64_t block, auto vectors) {
         Tile<rows, vectors.value> tile;
         tile.add_product(at.keys, weights, values, block);
@@ -101,7 +105,7 @@ void attention_forward(const Context& context, Node& node) {
           float* to = value_of(node.output) + (at.q_begin + first + r) * shape.d + at.column;
           for (int v = 0; v < vectors.value; ++v) {
             const std::int64_t c = (block + v) * kLanes;
-            put(to + c, tile.c[r][v] * sums[r], width - c < kLanes ? width - c : kLanes);
+            put(to + c, tile.c[r][v] * softmax[r].factor, width - c < kLanes ? width - c : kLanes);
           }
         }
       });

@@ -139,6 +139,11 @@ struct AttentionShape {
   float binary_scale;  // and with log2(e): e^(scale * s) = 2^(binary_scale * s)
 };
 
+inline void set_scale(AttentionShape& s) {
+  s.scale = 1.0f / __builtin_sqrtf(static_cast<float>(s.width));
+  s.binary_scale = s.scale * 1.44269504f;
+}
+
 inline AttentionShape attention_shape(const Node& node) {
   const auto& args = args_of<AttentionArgs>(node);
   AttentionShape s{};
@@ -152,8 +157,7 @@ inline AttentionShape attention_shape(const Node& node) {
     if (keys > s.most_keys) s.most_keys = keys;
     if (queries > s.most_queries) s.most_queries = queries;
   }
-  s.scale = 1.0f / __builtin_sqrtf(static_cast<float>(s.width));
-  s.binary_scale = s.scale * 1.44269504f;
+  set_scale(s);
   return s;
 }
 

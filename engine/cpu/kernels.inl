@@ -8,6 +8,7 @@
 #include "engine/cpu/elementwise.inl"
 #include "engine/cpu/layer_norm.inl"
 #include "engine/cpu/linear.inl"
+#include "engine/cpu/match_attention.inl"
 #include "engine/cpu/rows.inl"
 #include "engine/ops/ops.h"
 
@@ -31,6 +32,7 @@ void set_kernels(Device& device) {
   set(OpId::dropout, dropout_forward, dropout_backward);
   set(OpId::layer_norm, layer_norm_forward, layer_norm_backward);
   set(OpId::attention, attention_forward, attention_backward);
+  set(OpId::match_attention, match_attention_forward, match_attention_backward);
   set(OpId::segment_mean, segment_mean_forward, segment_mean_backward);
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
   device.writes_fresh[static_cast<int>(OpId::linear)] = 1;
