@@ -78,7 +78,8 @@ void scale(const float* in, const Scaling& scaling, std::size_t width, float* ou
 }
 
 // `width` scaled numbers and whether they were there. Zeros where missing: the mean, so that "missing" says nothing of its own.
-void append_scaled(const DenseColumn& raw, std::int64_t begin, std::int64_t end, const Scaling& scaling, std::int32_t width, std::vector<float>& out) {
+void append_scaled(const DenseColumn& raw, std::int64_t begin, std::int64_t end, const Scaling& scaling, std::int32_t width,
+                   std::vector<float>& out) {
   if (width == 0) return;
   const auto w = static_cast<std::size_t>(width);
   float* to = grow(out, static_cast<std::size_t>(end - begin) * (w + 1));
@@ -106,7 +107,8 @@ void BatchBuilder::Impl::prepare(Batch& batch) const {
   batch.history_item.fields.resize(features.schema.item_fields.size());
 }
 
-void BatchBuilder::Impl::append_queries(const RawColumns& log, const RawIdMaps& m, std::span<const std::int32_t> raw, QueryColumns& out) const {
+void BatchBuilder::Impl::append_queries(const RawColumns& log, const RawIdMaps& m, std::span<const std::int32_t> raw,
+                                        QueryColumns& out) const {
   append_rows(raw, m.query, out.id);
   const auto terms_at = [&](std::size_t i) { return raw[i] < 0 ? std::span<const std::int32_t>() : log.query_terms[raw[i]]; };
   append_bags(raw.size(), terms_at, m.term, static_cast<std::size_t>(limits.max_terms), out.terms);

@@ -115,7 +115,8 @@ class JsonScanner {
 
  private:
   static constexpr std::uint64_t kOnes = 0x0101010101010101, kHighBits = 0x8080808080808080;
-  static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19};
+  static constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,
+                                       1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19};
 
   // The loops run on a pointer of their own: at_ itself would be stored with each step, as far as the compiler knows a char may be part of it.
   void skip_space() {
@@ -129,8 +130,8 @@ class JsonScanner {
     value = sum;
     return at;
   }
-  // To the next quote, backslash or control character, eight bytes at a time. A byte of (x - kOnes) & ~x has its high bit set where x's is zero,
-  // and perhaps behind it: the first is right. Bytes in the order of a little-endian machine, as in all files that we map.
+  // To the next quote, backslash or control character, eight bytes at a time. A byte of (x - kOnes) & ~x has its high bit set where x's is
+  // zero, and perhaps behind it: the first is right. Bytes in the order of a little-endian machine, as in all files that we map.
   void skip_plain() {
     const char* at = at_;
     std::uint64_t seen = seen_, stops = 0;

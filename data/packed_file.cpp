@@ -36,8 +36,8 @@ class Loader {
  public:
   explicit Loader(const SafetensorsFile& file) : file_(file) {}
 
-  void require(bool condition, const std::string& name, const char* what) const {
-    if (!condition) throw Error(ErrorCode::model, file_.path() + ": " + name + ": " + what + "; the file is damaged");
+  void require(bool condition, std::string_view name, const char* what) const {
+    if (!condition) throw Error(ErrorCode::model, file_.path() + ": " + std::string(name) + ": " + what + "; the file is damaged");
   }
 
   template <class T>

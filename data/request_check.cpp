@@ -1,10 +1,12 @@
 #include "data/request_check.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <iterator>
 #include <string>
 
+#include "data/hash.h"
 #include "engine/base/error.h"
 
 namespace piano::data {
@@ -60,12 +62,12 @@ void RequestChecker::check(const Request& request, DenseWidths& widths, bool lea
   check_history(request);
 
   if (request.candidates.empty()) fail("candidates", "expected at least one");
-  seen_.clear();
+  seen_.assign(std::bit_ceil(2 * request.candidates.size()), {0, -1});
   for (std::size_t i = 0; i < request.candidates.size(); ++i) {
     const Candidate& c = request.candidates[i];
     const auto path = [&](const char* member) { return Path{"candidates", i, member}; };
     if (c.id.empty()) fail(path("id").text(), "expected a non-empty string");
-    if (const auto first = static_cast<std::size_t>(seen_.intern(c.id)); first != i)
+    if (const std::size_t first = first_with_id_of(request.candidates, i); first != i)
       fail(path("id").text(), quoted(c.id) + " is already candidates[" + std::to_string(first) + "]");
     if (c.score && !std::isfinite(*c.score)) fail(path("score").text(), "expected a finite number");
     if (c.value && !std::isfinite(*c.value)) fail(path("value").text(), "expected a finite number");
@@ -76,7 +78,22 @@ void RequestChecker::check(const Request& request, DenseWidths& widths, bool lea
     if (c.position && *c.position < 0) fail(path("position").text(), "expected 1 or more, got " + std::to_string(*c.position));
   }
   check_positions(request.candidates);
-  if (!request.target.empty() && seen_.find(request.target) < 0) fail("target", quoted(request.target) + " is not among the candidates");
+  const auto is_target = [&](const Candidate& c) { return c.id == request.target; };
+  if (!request.target.empty() && std::none_of(request.candidates.begin(), request.candidates.end(), is_target))
+    fail("target", quoted(request.target) + " is not among the candidates");
+}
+
+// Of candidates 0 .. i; called for one after another.
+std::size_t RequestChecker::first_with_id_of(std::span<const Candidate> candidates, std::size_t i) {
+  const auto hash = static_cast<std::uint32_t>(hash_in_memory(candidates[i].id));
+  const std::size_t mask = seen_.size() - 1;
+  std::size_t slot = hash & mask;
+  for (; seen_[slot].candidate >= 0; slot = (slot + 1) & mask) {
+    const auto before = static_cast<std::size_t>(seen_[slot].candidate);
+    if (seen_[slot].hash == hash && candidates[before].id == candidates[i].id) return before;
+  }
+  seen_[slot] = {hash, static_cast<std::int32_t>(i)};
+  return i;
 }
 
 // Events without a time may stand anywhere; the others ascend and end at the request's own time.

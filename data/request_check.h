@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "data/interner.h"
 #include "data/request.h"
 
 namespace piano::data {
@@ -30,10 +29,15 @@ class RequestChecker {
 
   void check(const Request& request, DenseWidths& widths, bool learn);
   void check_history(const Request& request) const;
+  std::size_t first_with_id_of(std::span<const Candidate> candidates, std::size_t i);
   void check_positions(std::span<const Candidate> candidates);
 
-  Interner seen_;              // ids of the list
-  std::vector<Shown> shown_;   // kept for its memory
+  struct Seen {
+    std::uint32_t hash;
+    std::int32_t candidate;    // -1 = empty
+  };
+  std::vector<Seen> seen_;     // ids of the list, a hash table; these are kept for their memory
+  std::vector<Shown> shown_;
 };
 
 }  // namespace piano::data

@@ -1,5 +1,5 @@
 // The quick way from a line to a request: one pass, no tree, no messages. Its specification is StrictRequestReader: what this one takes, that
-// one takes with the same result (tests/data/test_json_fast.cpp). What it refuses may still be a request; it gives up wherever a line is wrong or rare.
+// one takes with the same result (tests/data/test_json_fast.cpp). It gives up wherever a line is wrong or rare: that may still be a request.
 #pragma once
 
 #include <iterator>
