@@ -68,7 +68,7 @@ def settings_of(a, folder, train_case, infer_case, threads):
             kept = json.load(f)
         return {k: Setting(**v["setting"]) for k, v in kept.items()}, kept
     if a.quick:
-        return {k: Setting(mode, ways, inductor) for k, (mode, ways, inductor, _) in SEARCHES.items()}, {}
+        return {k: Setting(mode, ways, inductor) for k, (mode, ways, inductor, *_) in SEARCHES.items()}, {}
     say("searching the peers' fastest settings")
     found = search_all(folder, train_case, infer_case, threads)
     kept = {k: {"setting": s.to_json(), "trials": trials} for k, (s, trials) in found.items()}
@@ -112,7 +112,7 @@ def measure(a, folder):
     out = {"versions": versions(), "command": " ".join(["python3", os.path.relpath(__file__), *sys.argv[1:]]), "rounds": rounds,
            "settings": {k: s.text() for k, s in settings.items()}, "trials": {k: v["trials"] for k, v in trials.items()},
            "training": [], "inference": [], "best_threads": []}
-    for threads in sorted({1, most}, reverse=True):
+    for threads in [most] if a.quick else sorted({1, most}, reverse=True):
         for case in trains:
             say(f"training {case}, {threads} threads")
             out["training"].append(r.compare(a.piano, folder, case, "train", threads, training, rounds))

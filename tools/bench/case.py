@@ -10,7 +10,7 @@ from plan import Plan
 LOSSES = ("loss.click", "loss.conversion", "loss.list_click", "loss.list_conversion")
 # The peer is this architecture and no other; a case that asks for something else is refused.
 BUILT = {"qdir.mode": "attend", "qdir.query": "query", "qdir.value": "both", "qdir.null_slot": "true", "qdir.match": "true", "model.match": "true",
-         "ian.condition": "true", "ian.feedback": "true", "ian.pool": "token", "encoder.position": "initial_rank", "list.label": "any",
+         "ian.condition": "true", "ian.feedback": "true", "ian.pool": "token", "encoder.position": "initial_rank", "encoder.attention": "full", "list.label": "any",
          "model.dropout": 0.0, "model.oov_dropout": 0.0, "loss.listwise": 0.0, "train.schedule": "constant"}
 
 

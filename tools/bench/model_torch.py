@@ -45,20 +45,38 @@ class Unpad(torch.autograd.Function):
         return g.new_zeros(ctx.slots, g.shape[1]).index_copy(0, ctx.saved_tensors[0], g), None
 
 
+class OneDnnLinear(torch.autograd.Function):
+    """F.linear is MKL's product; this is oneDNN's, which PyTorch has for inference, forward and for the input's gradient."""
+
+    @staticmethod
+    def forward(ctx, x, w, b):
+        ctx.save_for_backward(x, w)
+        ctx.bias = b is not None
+        return torch.ops.mkldnn._linear_pointwise(x, w, b, "none", [], "")
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        flat = g.reshape(-1, g.shape[-1])
+        return (torch.ops.mkldnn._linear_pointwise(g.contiguous(), w.t().contiguous(), None, "none", [], ""), flat.t() @ x.reshape(-1, x.shape[-1]),
+                flat.sum(0) if ctx.bias else None)
+
+
 class Model:
     """Ways to compute the same, of which the fastest is to be found:
     attention sdpa | math | mha (ONNX Runtime's own operator);  bags bag (F.embedding_bag) | padded (a table of places and weights);
-    match scatter | matrix."""
+    match scatter | matrix;  products mkl | onednn."""
 
-    def __init__(self, heads, layers, attention="sdpa", bags="bag", match="scatter"):
+    def __init__(self, heads, layers, attention="sdpa", bags="bag", match="scatter", products="mkl"):
         self.heads, self.layers, self.attention, self.bags, self.match = heads, layers, attention, bags, match
+        self.product = F.linear if products == "mkl" else OneDnnLinear.apply
         self.sparse = False  # sparse gradients of the table
 
     def norm(self, p, name, x):
         return F.layer_norm(x, x.shape[-1:], p[name + ".gamma"], p[name + ".beta"], eps=1e-5)
 
     def linear(self, p, name, x):
-        return F.linear(x, p[name + ".weight"], p.get(name + ".bias"))
+        return self.product(x, p[name + ".weight"], p.get(name + ".bias"))
 
     def feed_forward(self, p, name, x):
         return self.linear(p, name + ".down", F.gelu(self.linear(p, name + ".up", x)))
@@ -98,13 +116,13 @@ class Model:
         name, lists = "qdir.attention", plan.lists
         keys = past_query + self.embed(rows, index, plan.age) + self.embed(rows, index, plan.action)
         values = self.linear(p, "qdir.value", torch.cat([past_query, past_item], 1))
-        q = F.linear(e_q, p[name + ".wq"], p[name + ".bq"]).view(lists, self.heads, 1, -1)
-        k, v = (self.slots(plan, F.linear(x, p[f"{name}.w{w}"], p[f"{name}.b{w}"])) for x, w in ((keys, "k"), (values, "v")))
+        q = self.product(e_q, p[name + ".wq"], p[name + ".bq"]).view(lists, self.heads, 1, -1)
+        k, v = (self.slots(plan, self.product(x, p[f"{name}.w{w}"], p[f"{name}.b{w}"])) for x, w in ((keys, "k"), (values, "v")))
         null_k, null_v = (p[f"{name}.null_{w}"].view(self.heads, 1, -1) for w in ("key", "value"))
         scores = torch.cat([(q * k).sum(-1), (q * null_k).sum(-1)], 2) / math.sqrt(q.shape[-1])  # (lists, heads, past + 1)
         weights = torch.softmax(scores if plan.past_mask is None else scores + plan.past_mask, -1)
         o = (weights[..., None, :-1] @ v + weights[..., None, -1:] * null_v).reshape(lists, -1)
-        r = self.norm(p, "qdir.norm1", e_q + F.linear(o, p[name + ".wo"], p[name + ".bo"]))
+        r = self.norm(p, "qdir.norm1", e_q + self.product(o, p[name + ".wo"], p[name + ".bo"]))
         refined = self.norm(p, "qdir.norm2", r + self.feed_forward(p, "qdir.ffn", r))
         paid = weights.transpose(1, 2)  # (lists, past + 1, heads)
         if self.match == "matrix":
@@ -129,7 +147,7 @@ class Model:
 
     def block(self, p, name, x, plan):
         """Pre-LN. x is (lists, slots, d) when all lists are equally long, else packed (lists + rows, d); one list is packed."""
-        qkv = F.linear(self.norm(p, name + ".norm1", x), p[name + ".attention.wqkv"], p[name + ".attention.bqkv"])
+        qkv = self.product(self.norm(p, name + ".norm1", x), p[name + ".attention.wqkv"], p[name + ".attention.bqkv"])
         if x.dim() == 3:
             a = self.attend(qkv, plan.mask)
         elif plan.lists == 1:
@@ -137,7 +155,7 @@ class Model:
         else:
             slots = Pad.apply(qkv, plan.source, plan.target).view(plan.lists, 1 + plan.longest, -1)
             a = Unpad.apply(self.attend(slots, plan.mask).flatten(0, 1), plan.target)
-        x = x + F.linear(a, p[name + ".attention.wo"], p[name + ".attention.bo"])
+        x = x + self.product(a, p[name + ".attention.wo"], p[name + ".attention.bo"])
         return x + self.feed_forward(p, name + ".ffn", self.norm(p, name + ".norm2", x))
 
     def forward(self, p, rows, index, plan):
@@ -166,7 +184,7 @@ class Model:
         h_0, h_i = (x[:, 0], x[:, 1:].reshape(-1, d)) if x.dim() == 3 else x.split([lists, plan.rows])
 
         up = p["head.item.up.weight"]  # (2d, 2d): the list's half of the input is multiplied once per list
-        hidden = F.gelu(with_list(torch.add, h_i @ up[:, :d].t(), F.linear(h_0, up[:, d:], p["head.item.up.bias"])))
+        hidden = F.gelu(with_list(torch.add, F.linear(h_i, up[:, :d]), F.linear(h_0, up[:, d:], p["head.item.up.bias"])))
         items = (hidden.view(-1, 2, d) * p["head.item.down.weight"]).sum(-1) + p["head.item.down.bias"]
         if plan.known is not None:
             items = items + self.linear(p, "head.item.wide", plan.known)

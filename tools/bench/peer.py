@@ -58,12 +58,12 @@ class Worker:
         case = Case(a.folder, name, a.copies)
         if kind == "train":
             from train_torch import Step
-            step = Step(case, a.rows, a.layout, options, attention=a.attention, bags=a.bags, match=a.match)
+            step = Step(case, a.rows, a.layout, options, attention=a.attention, bags=a.bags, match=a.match, products=a.products)
             if not a.unchecked:
                 self.gaps = step.check(case)
             return step
         from infer_torch import answering, scorer
-        return self.checked(name, answering(scorer(case, attention=a.attention, match=a.match), options))
+        return self.checked(name, answering(scorer(case, attention=a.attention, match=a.match, products=a.products), options))
 
     def answer(self, line):
         command, *rest = line.split()
@@ -107,6 +107,7 @@ def main():
     parser.add_argument("--attention", choices=("sdpa", "math", "mha", "op"), default="sdpa")
     parser.add_argument("--bags", choices=("bag", "padded"), default="bag")
     parser.add_argument("--match", choices=("scatter", "matrix"), default="scatter")
+    parser.add_argument("--products", choices=("mkl", "onednn"), default="mkl")
     parser.add_argument("--inductor", action="append", default=[], metavar="OPTION=JSON", help="one of torch.compile's options (repeatable)")
     parser.add_argument("--copies", type=int, default=1, help="the case's lists so many times, as one batch")
     parser.add_argument("--unchecked", action="store_true", help="no comparison: for memory and start-up of what has been compared before")

@@ -16,41 +16,36 @@ def middle(answer):
     return statistics.median(answer["ms" if "ms" in answer else "us"])
 
 
-def geometric_mean(values):
-    return statistics.geometric_mean(values)
-
-
-def compare(binary, folder, case, kind, threads, settings, rounds, our_threads=None):
+def compare(binary, folder, case, kind, threads, settings, rounds):
     """settings: peer's name -> Setting. Times of a training step in ms or of an answer in us, ours and theirs, and the ratios theirs / ours.
 
     Every worker first compares its results with ours; see peer.py.
     """
-    bound = cpus(max(threads, our_threads or threads))
+    bound = cpus(threads)
     workers = {"piano": ours(binary, folder, bound)}
-    count = {"piano": our_threads or threads}
     try:
         for name, setting in settings.items():
             setting.prepare(folder, case)
             workers[name] = setting.start(folder, bound)
         gaps = {name: workers[name].ask(f"check {case} {threads}") for name in settings}
-        line = lambda name, n: f"{kind} {case} {count.get(name, threads)} {n}"
+        line = lambda n: f"{kind} {case} {threads} {n}"
         amount = {}  # about half a second each
         for name, worker in workers.items():
-            first = middle(worker.ask(line(name, 3)))
+            first = middle(worker.ask(line(3)))
             unit = 1e3 if kind == "train" else 1e6
             amount[name] = int(min(500, max(5, 0.5 * unit / first)))
         times, tails, machine = {name: [] for name in workers}, [], []
         for _ in range(rounds):
             machine.append(workers["piano"].ask(f"machine {threads}"))
             for name, worker in workers.items():
-                answer = worker.ask(line(name, amount[name]))
+                answer = worker.ask(line(amount[name]))
                 times[name].append(middle(answer))
                 if name == "piano":
                     last = answer
                     if "p99" in answer:
                         tails.append(answer["p99"] / answer["p50"])
         peak = [m["fma_gflops"] for m in machine]
-        out = {"case": case, "threads": threads, "our_threads": count["piano"], "unit": "ms" if kind == "train" else "us",
+        out = {"case": case, "threads": threads, "our_threads": last["threads"], "unit": "ms" if kind == "train" else "us",
                "times": {name: spread(t) for name, t in times.items()}, "fma_gflops": spread(peak),
                "ratios": {name: spread([y / x for x, y in zip(times["piano"], times[name])]) for name in settings},
                "gaps": {name: {k: g[k] for k in ("logits", "loss", "gradients") if k in g} for name, g in gaps.items()}}
