@@ -16,13 +16,16 @@ def head(name, peers):
     return [name, "piano", *[cell for p in peers for cell in (p, "ratio (range)")]]
 
 
+def threads_of(e):
+    return f"{e['case']}, {e['threads']} thread{'s' if e['threads'] > 1 else ''}"
+
+
 def timing_rows(entries, label):
     peers = list(entries[0]["ratios"])
     rows = [head(label, peers)]
     for e in entries:
-        name = f"{e['case']}, {e['threads']} thread{'s' if e['threads'] > 1 else ''}"
         cells = [cell for p in peers for cell in (amount(e["times"][p], e["unit"]), ratio(e["ratios"][p]))]
-        rows.append([name, amount(e["times"]["piano"], e["unit"]), *cells])
+        rows.append([threads_of(e), amount(e["times"]["piano"], e["unit"]), *cells])
     return rows
 
 
@@ -73,8 +76,12 @@ def machine_rows(out):
     rows = [["our share of the multiply-add peak, training", "GFLOP/s of the peak", "share (range)"]]
     for e in out["training"]:
         s = e["share_of_peak"]
-        rows.append([f"{e['case']}, {e['threads']} threads", amount(e["fma_gflops"], ""), f"{100 * s['median']:.0f} % ({100 * s['low']:.0f}-{100 * s['high']:.0f})"])
+        rows.append([threads_of(e), amount(e["fma_gflops"], ""), f"{100 * s['median']:.0f} % ({100 * s['low']:.0f}-{100 * s['high']:.0f})"])
     return rows
+
+
+def tail_rows(out):
+    return [["our slowest answers", "p99 / p50 (range)"]] + [[threads_of(e), ratio(e["p99_over_p50"])] for e in out["inference"]]
 
 
 def gap_rows(out):
@@ -91,7 +98,8 @@ def gap_rows(out):
 
 
 def tables(out):
-    some = [timing_rows(out["training"], "training, a step"), means(out["training"]), machine_rows(out), timing_rows(out["inference"], "inference, one request")]
+    some = [timing_rows(out["training"], "training, a step"), means(out["training"]), machine_rows(out), timing_rows(out["inference"], "inference, one request"),
+            tail_rows(out)]
     if out["best_threads"]:
         some.append(best_threads(out))
     return [*some, process_rows(out), gap_rows(out)]
@@ -111,7 +119,7 @@ def markdown_table(rows):
 
 
 def growth_rows(growth):
-    laws = growth.get("laws", growth if isinstance(growth, list) else [])
+    laws = growth if isinstance(growth, list) else growth["laws"]
     return [["growth", "ratio (range)", "limit", ""]] + [
         [l["law"], ratio(l), f"at most {l['at_most']:.2f}" if "at_most" in l else f"at least {l['at_least']:.2f}", "ok" if l["ok"] else "over"] for l in laws]
 
