@@ -111,6 +111,13 @@ class Growth {
       const double t = hundred.us();
       return thousand.us() / t / flops;
     });
+    std::vector<std::string> induced = o_.assignments;
+    induced.push_back("encoder.attention=induced");
+    Answers linear_hundred(log(1, 100), induced), linear_thousand(log(1, 1000), induced);
+    law("1,000 candidates to 100, encoder.attention = induced: time", 12, Limit::at_most, [&] {
+      const double t = linear_hundred.us();
+      return linear_thousand.us() / t;
+    });
   }
 
   void history() {

@@ -93,8 +93,8 @@ double TrainRun::reading_ms() {
   return read(this->batch(next_));
 }
 
-InferRun::InferRun(std::shared_ptr<const Model> model, std::vector<std::string> requests)
-    : model_(std::move(model)), session_(model_), requests_(std::move(requests)), parsed_(requests_.size()) {}
+InferRun::InferRun(std::shared_ptr<const Model> model, std::vector<std::string> requests, SessionOptions options)
+    : model_(std::move(model)), session_(model_, options), requests_(std::move(requests)), parsed_(requests_.size()) {}
 
 const Request& InferRun::request(std::size_t index) {
   if (parsed_ != index) request_ = &parser_.parse(requests_[index]), parsed_ = index;
@@ -111,7 +111,7 @@ double InferRun::rerank(std::size_t index) {
 double lists_per_second(std::shared_ptr<const Model> model, const std::vector<std::string>& requests, int threads, double seconds) {
   constexpr std::size_t kEach = 4;  // requests a thread answers in turn, parsed before
   struct Worker {
-    explicit Worker(const std::shared_ptr<const Model>& m) : session(m) {}
+    explicit Worker(const std::shared_ptr<const Model>& m) : session(m, kForgetful) {}
     Session session;
     std::vector<data::RequestParser> parsers = std::vector<data::RequestParser>(kEach);
     std::vector<const Request*> requests;

@@ -43,9 +43,12 @@ class TrainRun {
   StepReport report_;
 };
 
+// Histories are not kept from request to request unless asked for: the same request again and again would be half the work.
+inline constexpr SessionOptions kForgetful{1, 0};
+
 class InferRun {
  public:
-  InferRun(std::shared_ptr<const Model> model, std::vector<std::string> requests);
+  InferRun(std::shared_ptr<const Model> model, std::vector<std::string> requests, SessionOptions options = kForgetful);
   double rerank(std::size_t request);  // microseconds
   const Response& last() const { return *response_; }
   const Request& request(std::size_t index);
@@ -61,7 +64,7 @@ class InferRun {
   const Response* response_ = nullptr;
 };
 
-// Answers a second with one session a thread, each on its own share of the requests in turn; parsing is not counted as work to be timed.
+// Answers a second with one session a thread, each on its own share of the requests in turn; they are parsed before, and histories not kept.
 double lists_per_second(std::shared_ptr<const Model> model, const std::vector<std::string>& requests, int threads, double seconds);
 
 struct ProcessMemory { std::int64_t peak = 0, current = 0, anonymous = 0, file = 0; };  // bytes; file: mapped pages that are resident

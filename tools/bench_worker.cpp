@@ -49,8 +49,8 @@ class Worker {
       line >> threads;
       return machine(checked(threads, 1024));
     }
-    if (command != "train" && command != "infer" && command != "throughput") {
-      throw Error(ErrorCode::usage, "expected train, infer, throughput, machine, memory or quit, got '" + command + "'");
+    if (command != "train" && command != "infer" && command != "infer-known" && command != "throughput") {
+      throw Error(ErrorCode::usage, "expected train, infer, infer-known, throughput, machine, memory or quit, got '" + command + "'");
     }
     double amount = 0;
     line >> name >> threads >> amount;
@@ -59,10 +59,10 @@ class Worker {
     load(name);
     Json json{{"case", name}, {"threads", workers}};
     if (command == "train") train(json, workers, static_cast<std::int64_t>(amount));
-    if (command == "infer") {
+    if (command.starts_with("infer")) {
       std::size_t count = 1;
       line >> count;
-      infer(json, static_cast<std::int64_t>(amount), line ? std::max<std::size_t>(count, 1) : 1);
+      infer(json, {workers, command == "infer" ? 0 : SessionOptions().history_cache_bytes}, static_cast<std::int64_t>(amount), line ? std::max<std::size_t>(count, 1) : 1);
     }
     if (command == "throughput") json["lists_per_second"] = lists_per_second(model(), requests(), workers, amount);
     return json;
@@ -78,7 +78,7 @@ class Worker {
   void load(const std::string& name) {
     if (name == name_) return;
     if (!configs_.contains(name)) throw Error(ErrorCode::usage, "no case '" + name + "' in " + folder_);
-    trainings_.clear(), inference_.reset(), model_.reset(), requests_.clear();
+    trainings_.clear(), inferences_.clear(), model_.reset(), requests_.clear();
     name_ = name;
   }
 
@@ -92,15 +92,15 @@ class Worker {
     json["step_flops"] = training->flops;
   }
 
-  void infer(Json& json, std::int64_t repeats, std::size_t count) {
-    if (!inference_) {
-      inference_ = std::make_unique<InferRun>(model(), requests());
-      for (int warm_up = 0; warm_up < 2; ++warm_up) inference_->rerank(0);
+  void infer(Json& json, const SessionOptions& options, std::int64_t repeats, std::size_t count) {
+    std::unique_ptr<InferRun>& run = inferences_[{options.threads, options.history_cache_bytes}];
+    if (!run) {
+      run = std::make_unique<InferRun>(model(), requests(), options);
+      for (int warm_up = 0; warm_up < 2; ++warm_up) run->rerank(0);
     }
     std::vector<double> us;
-    for (std::int64_t r = 0; r < repeats; ++r) us.push_back(inference_->rerank(static_cast<std::size_t>(r) % std::min(count, inference_->size())));
+    for (std::int64_t r = 0; r < repeats; ++r) us.push_back(run->rerank(static_cast<std::size_t>(r) % std::min(count, run->size())));
     const Samples samples(us);
-    json["threads"] = 1;
     json["us"] = us;
     json["p50"] = samples.quantile(0.5), json["p99"] = samples.quantile(0.99), json["max"] = samples.high();
   }
@@ -133,7 +133,7 @@ class Worker {
   std::string folder_, name_;
   std::map<std::string, Config> configs_;
   std::map<int, std::unique_ptr<Training>> trainings_;  // of the case at hand, by threads
-  std::unique_ptr<InferRun> inference_;
+  std::map<std::pair<int, std::size_t>, std::unique_ptr<InferRun>> inferences_;  // of the case at hand, by SessionOptions
   std::shared_ptr<const Model> model_;
   std::vector<std::string> requests_;
 };

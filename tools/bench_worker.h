@@ -8,7 +8,9 @@ namespace piano::tools {
 
 // Reads commands from stdin, one a line, and answers each with one JSON object a line, until `quit` or the end. `folder` is from export_cases().
 //   train CASE THREADS STEPS           {"ms": [of each step], "loss": of the last one, "step_flops"}
-//   infer CASE THREADS REPEATS [COUNT] {"us": [of each answer], "p50", "p99", "max", "threads": used}; COUNT requests in turn, default 1: always the first
+//   infer CASE THREADS REPEATS [COUNT] {"us": [of each answer], "p50", "p99", "max"}; COUNT requests in turn, default 1: always the first.
+//                                      Nothing is kept of a history from one request to the next
+//   infer-known ...                    the same, with what was computed of a user's history kept, as a session does unless told not to
 //   throughput CASE THREADS SECONDS    {"lists_per_second"}: a session a thread
 //   machine THREADS                    {"level", "fma_gflops", "dram_gb_s", "l2_gb_s"}: peaks of THREADS cores, now
 //   memory                             {"peak", "current", "anonymous", "file"}: bytes of this process
