@@ -3,7 +3,7 @@
 #include <cmath>
 #include <deque>
 #include <filesystem>
-#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "engine/base/files.h"
@@ -81,7 +81,7 @@ void add_logits(BatchFile& file, const Logits& logits) {
   add("list_click", logits.list_click), add("list_conversion", logits.list_conversion);
 }
 
-void require_near(const std::string& name, const char* what, double ours, double product) {
+void require_near(const std::string& name, const std::string& what, double ours, double product) {
   if (std::abs(ours - product) <= 1e-4 * std::abs(product)) return;
   throw Error(ErrorCode::internal, name + ": " + what + " is " + std::to_string(ours) + " here and " + std::to_string(product) + " in the product");
 }
@@ -92,9 +92,9 @@ std::vector<std::int64_t> sizes(const Shape& shape) {
   return dims;
 }
 
-// Adds every gradient and returns their norm. Touched rows are added up in double.
-double add_gradients(BatchFile& file, Gradients& gradients, const ParameterStore& parameters) {
-  double squares = 0;
+// Adds every gradient and returns the sum of squares of each module: the first part of a parameter's name. Touched rows are added up in double.
+std::map<std::string, double> add_gradients(BatchFile& file, Gradients& gradients, const ParameterStore& parameters) {
+  std::map<std::string, double> squares;
   for (const Parameter& p : parameters.parameters()) {
     const auto n = static_cast<std::size_t>(p.shape.elements()), columns = static_cast<std::size_t>(p.shape.cols());
     std::vector<double> sum(n, 0.0);
@@ -108,10 +108,10 @@ double add_gradients(BatchFile& file, Gradients& gradients, const ParameterStore
       const auto flat = gradients.dense_as<float>().subspan(p.offset, n);
       sum.assign(flat.begin(), flat.end());
     }
-    for (const double g : sum) squares += g * g;
+    for (const double g : sum) squares[p.name.substr(0, p.name.find('.'))] += g * g;
     file.keep("grad." + p.name, std::vector<float>(sum.begin(), sum.end()), sizes(p.shape));
   }
-  return std::sqrt(squares);
+  return squares;
 }
 
 LossCounts counts_of(const data::Batch& batch) {
@@ -160,10 +160,14 @@ Exported export_training(const std::string& folder, const BenchCase& c, const Co
   add_logits(file, logits);
   const double loss_value = total.item();
   file.add_loss(loss_value);
-  const double norm = add_gradients(file, gradients, parameters);
+  std::map<std::string, double> squares = add_gradients(file, gradients, parameters);
+  run.trainer().optimiser().measure_next_step();
   const StepReport report = run.trainer().step(run.batch(0));
   require_near(c.name, "the loss", loss_value, report.loss);
-  require_near(c.name, "the gradient's norm", norm, report.gradient_norm);
+  const double clipped = config.train.clip > 0 ? std::min(1.0, config.train.clip / report.gradient_norm) : 1.0;
+  for (const Optimiser::ModuleNorms& module : run.trainer().optimiser().module_norms()) {
+    require_near(c.name, "the norm of the gradient of " + module.module, clipped * std::sqrt(squares[module.module]), module.gradient);
+  }
   file.commit();
   return {forward_cost(config, m.features, batch, true).flops};
 }

@@ -15,7 +15,7 @@ namespace piano::tools {
 //                              for training: loss (1) f64 and grad.<name> for every parameter, tables too as whole arrays, before clipping
 //   <case>.data.safetensors    training: the packed data set;   <case>.requests.jsonl   inference: the requests
 // and cases.json: [{"name", "kind": "train" | "infer", "lists", "candidates", "history", "d", "forward_flops", "config": {key: value}}, ...]
-// Logits, loss and gradients are checked against Trainer::step and Session::rerank; ErrorCode::internal when they differ.
+// Logits, loss and gradients are checked against Trainer::step and Session::rerank; ErrorCode::internal when they differ (gradients: by the norm of each module).
 void export_cases(const std::string& folder, const std::vector<BenchCase>& cases, const std::vector<std::string>& assignments);
 
 }  // namespace piano::tools

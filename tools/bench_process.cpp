@@ -1,5 +1,6 @@
 #include "tools/bench_process.h"
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,6 +44,7 @@ ChildResult run_piano(const std::vector<std::string>& arguments, const std::stri
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in.reader(), 0);
   posix_spawn_file_actions_adddup2(&actions, out.writer(), 1);
+  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);  // notes for people
   for (const int end : {in.reader(), in.writer(), out.reader(), out.writer()}) posix_spawn_file_actions_addclose(&actions, end);
   std::vector<std::string> words{"piano"};
   words.insert(words.end(), arguments.begin(), arguments.end());
