@@ -71,7 +71,7 @@ double TrainRun::step_flops() const {
   data::BatchBuilder builder(dataset_.features(), builder_limits(trainer_.config()));
   builder.attach(dataset_);
   data::Batch batch;
-  const std::int64_t size = trainer_.config().train.batch, batches = static_cast<std::int64_t>(lists_.size()) / size;
+  const std::int64_t size = trainer_.config().train.batch, batches = std::min<std::int64_t>(8, static_cast<std::int64_t>(lists_.size()) / size);
   double flops = 0;
   for (std::int64_t b = 0; b < batches; ++b) {
     builder.build(this->batch(b), batch);

@@ -31,7 +31,7 @@ class TrainRun {
   std::span<const std::int64_t> batch(std::int64_t index) const;  // the requests of batch index modulo their number
   Trainer& trainer() { return trainer_; }
   const data::Dataset& dataset() const { return dataset_; }
-  double step_flops() const;  // forward and twice that for backward, the mean over the batches that steps take in turn
+  double step_flops() const;  // forward and twice that for backward, the mean over the first batches
   double reading_ms();        // of the next batch, on one thread: what of a step is building micro-batches
 
  private:
