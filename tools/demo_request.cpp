@@ -27,7 +27,6 @@ std::size_t mood_of(std::string_view query) {
   return data::kNoMood;
 }
 
-std::string percent(double x) { return number_text(100 * x, 0) + " %"; }
 
 // Everything that can be said of the demo's test part.
 class Demo {
@@ -129,7 +128,7 @@ std::string Demo::ranking(std::size_t list, const std::vector<std::size_t>& orde
     const data::Track& track = *tracks_.at(dataset_.item(static_cast<std::int64_t>(c)));
     const char* logged = dataset_.conversions()[c] != 0 ? "converted" : dataset_.clicks()[c] != 0 ? "clicked" : "";
     rows.push_back({std::to_string(rank + 1), std::to_string(place + 1), track.title, world_.artists[static_cast<std::size_t>(track.artist)].name,
-                    std::string(data::kGenreNames[static_cast<std::size_t>(track.genre)]), logged, percent(truth_[first(list) + place])});
+                    std::string(data::kGenreNames[static_cast<std::size_t>(track.genre)]), logged, percent_text(0, truth_[first(list) + place])});
   }
   return aligned(rows, "rrllllr", "  ");
 }
@@ -176,10 +175,10 @@ std::string Demo::attention(std::size_t list) {
   std::stable_sort(by_weight.begin(), by_weight.end(), [&](std::size_t a, std::size_t b) { return weight[a] > weight[b]; });
   Table rows{{"weight", "past query", "what came of it"}};
   for (std::size_t i = 0; i < std::min<std::size_t>(6, weight.size()); ++i) {
-    rows.push_back({percent(weight[by_weight[i]]), past_query(batch, by_weight[i]), past_action(batch, by_weight[i])});
+    rows.push_back({percent_text(0, weight[by_weight[i]]), past_query(batch, by_weight[i]), past_action(batch, by_weight[i])});
   }
   const double nothing = 1 - std::accumulate(weight.begin(), weight.end(), 0.0);
-  return "  What QDIR attended to among " + std::to_string(weight.size()) + " past events (" + percent(nothing) +
+  return "  What QDIR attended to among " + std::to_string(weight.size()) + " past events (" + percent_text(0, nothing) +
          " went to 'nothing matches'):\n" + aligned(rows, "rll", "  ");
 }
 
@@ -199,8 +198,8 @@ std::string Demo::attention_by_intent() {
     weight_share += same_weight / std::accumulate(weight.begin(), weight.end(), 1e-12);
   }
   if (lists == 0) return "";
-  return "  Over all test requests: past queries of the same intent are " + percent(events_share / lists) + " of the past and get " +
-         percent(weight_share / lists) + " of the attention.\n";
+  return "  Over all test requests: past queries of the same intent are " + percent_text(0, events_share / lists) + " of the past and get " +
+         percent_text(0, weight_share / lists) + " of the attention.\n";
 }
 
 std::string Demo::show(std::size_t list) {

@@ -64,8 +64,6 @@ Cold count_cold(const data::Dataset& d) {
   return n;
 }
 
-std::string percent(double fraction) { return number_text(100 * fraction, 1) + " %"; }
-
 void warn_labels(const Labels& n, std::vector<std::string>& warnings) {
   if (n.labelled == 0) return warnings.push_back("nothing is labelled: fit to be re-ranked, not to train or evaluate");
   if (n.clicks == 0) warnings.push_back("constant label: no candidate was clicked");
@@ -129,7 +127,7 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
   if (parts[0] == 0) warnings.push_back("no training part: fit for piano evaluate, not for piano train");
   if (parts[0] > 0 && cold.requests > 0) {
     const auto warn = [&](const char* what, double unseen, double of) {
-      if (unseen > 0.5 * of) warnings.push_back("cold: " + percent(unseen / of) + " of the test part's " + what + " are unseen in training");
+      if (unseen > 0.5 * of) warnings.push_back("cold: " + percent_text(1, unseen / of) + " of the test part's " + what + " are unseen in training");
     };
     if (d.metadata("split") != "user") warn("users", cold.unseen_users, cold.users);
     warn("queries", cold.unseen_queries, cold.queries);

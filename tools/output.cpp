@@ -55,6 +55,8 @@ std::string number_text(double x, int decimals) {
   return text;
 }
 
+std::string percent_text(int decimals, double fraction) { return number_text(100 * fraction, decimals) + " %"; }
+
 std::string bytes_text(double bytes) {
   const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};
   int unit = 0;

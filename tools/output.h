@@ -21,6 +21,7 @@ std::string bytes_text(double bytes);     // "4.2 MB"
 std::string count_text(std::int64_t n);   // "1,234,567"
 std::string counted(std::int64_t n, const std::string& noun);  // "1 request", "2,000 requests"
 std::string number_text(double x, int decimals);
+std::string percent_text(int decimals, double fraction);  // "12.5 %"
 
 // Columns as wide as their widest cell. alignment[c]: 'l' or 'r'. Widths count UTF-8 code points.
 std::string aligned(const std::vector<std::vector<std::string>>& rows, std::string_view alignment, std::string_view indent = "");

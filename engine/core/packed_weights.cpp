@@ -2,19 +2,19 @@
 
 #include <new>
 
+#include "engine/core/arena.h"
 #include "engine/core/device.h"
 
 namespace piano {
 namespace {
 
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
-constexpr std::align_val_t kAlignment{64};
 
 bool is_weight_matrix(const Parameter& p) { return !p.is_table && p.decay && p.shape.rank() == 2 && p.shape.rows() > 1; }
 
 }  // namespace
 
-void PackedWeights::Free::operator()(float* p) const { ::operator delete(p, kAlignment); }
+void PackedWeights::Free::operator()(float* p) const { ::operator delete(p, std::align_val_t{Arena::kAlignment}); }
 
 void PackedWeights::pack(const ParameterStore& store, const Device& device) {
   if (device.packing.pack == nullptr) return;
@@ -25,7 +25,7 @@ void PackedWeights::pack(const ParameterStore& store, const Device& device) {
       offsets_.push_back(is_weight_matrix(p) ? elements : kNone);
       if (is_weight_matrix(p)) elements += static_cast<std::size_t>(device.packing.elements(p.shape.rows(), p.shape.cols()));
     }
-    packed_.reset(static_cast<float*>(::operator new(elements * sizeof(float), kAlignment)));
+    packed_.reset(static_cast<float*>(::operator new(elements * sizeof(float), std::align_val_t{Arena::kAlignment})));
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& p = parameters[i];
