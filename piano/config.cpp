@@ -86,7 +86,9 @@ void visit_options(C& c, Visitor&& v) {
     Choices<RowUpdates>{{"lazy", RowUpdates::lazy}, {"dense", RowUpdates::dense}, {"catchup", RowUpdates::catchup}},
     "AdamW on embedding rows: lazy: only touched rows move; dense: every row, every step; catchup: a row's skipped steps are replayed "
     "when it is next needed", false);
-  v("train.micro_tokens", c.train.micro_tokens, I{1, 1 << 24}, "tokens (candidates + past events + 1 a list) of a micro-batch", false);
+  v("train.micro_tokens", c.train.micro_tokens, I{0, 1 << 24},
+    "tokens (candidates + past events + 1 a list) of a micro-batch, at most, but for one longer list; 0: 150, or 800 for a model with more than "
+    "2 MiB of dense parameters", false);
   v("train.accumulators", c.train.accumulators, I{1, 256}, "gradient accumulators; results depend on it, never on the threads", false);
 }
 

@@ -63,7 +63,7 @@ struct Config {
     double learning_rate = 1e-3, weight_decay = 1e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, clip = 5;
     Schedule schedule = Schedule::constant;
     RowUpdates rows = RowUpdates::lazy;
-    std::int64_t micro_tokens = 100, accumulators = 8;
+    std::int64_t micro_tokens = 0, accumulators = 8;
   } train;
 };
 

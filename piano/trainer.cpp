@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 
 #include "engine/ops/op_table.h"
 #include "layers/initialise.h"
@@ -132,7 +133,7 @@ void Trainer::switch_off_constant_terms() {
 // Runs one made-up micro-batch as large as any can be: from then on arenas, batches and gradients have the memory they need.
 void Trainer::reserve() {
   const data::BatchExtent one = workers_[0]->builder.largest(training_);
-  const auto micro = static_cast<std::int32_t>(config_.train.micro_tokens);
+  const auto micro = static_cast<std::int32_t>(micro_tokens());
   data::BatchExtent extent = one;
   extent.lists = static_cast<std::int32_t>(std::min<std::int64_t>(config_.train.batch, micro / 2 + 1));  // a list has at least two tokens
   extent.rows = std::max({one.rows, micro, extent.lists});
@@ -175,13 +176,27 @@ LossCounts Trainer::count(std::span<const std::int64_t> requests) const {
   return counts;
 }
 
+// A micro-batch reads every weight twice and reads and writes its gradient, so it should be large; its activations should stay in the cache,
+// so it should be small. While the weights themselves fit beside the activations, small wins; when they do not, large does.
+std::int64_t Trainer::micro_tokens() const {
+  constexpr std::size_t kLargeModel = 2 << 20;  // bytes
+  if (config_.train.micro_tokens > 0) return config_.train.micro_tokens;
+  return parameters_.dense_elements() * sizeof(float) > kLargeModel ? 800 : 150;
+}
+
 void Trainer::cut(std::span<const std::int64_t> requests) {
+  const std::int64_t all = std::accumulate(requests.begin(), requests.end(), std::int64_t{0}, [&](std::int64_t sum, std::int64_t request) {
+    return sum + workers_[0]->builder.tokens(request);
+  });
+  // At least one for each accumulator, or some workers would have nothing to do.
+  const auto accumulators = static_cast<std::int64_t>(accumulators_.size());
+  const std::int64_t most = std::min(micro_tokens(), (all + accumulators - 1) / accumulators);
   micro_batches_.clear();
   std::int64_t tokens = 0;
   std::int32_t begin = 0;
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(requests.size()); ++i) {
     const std::int64_t next = workers_[0]->builder.tokens(requests[static_cast<std::size_t>(i)]);
-    if (i > begin && tokens + next > config_.train.micro_tokens) {
+    if (i > begin && tokens + next > most) {
       micro_batches_.push_back({begin, i});
       begin = i, tokens = 0;
     }

@@ -53,6 +53,7 @@ class Trainer {
   void switch_off_constant_terms();
   void reserve();
   LossCounts count(std::span<const std::int64_t> requests) const;
+  std::int64_t micro_tokens() const;
   void cut(std::span<const std::int64_t> requests);
   void catch_up(std::span<const std::int64_t> requests);
   void build(Worker& worker, std::span<const std::int64_t> requests, MicroBatch micro);
