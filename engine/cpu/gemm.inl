@@ -48,6 +48,9 @@ inline void gemm_tile(std::int64_t depth, Strided a, const float* b, std::int64_
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) sum[r][v] = get_vector(c.start + r * c.start_stride, v);
   }
+  for (int r = 0; r < rows; ++r) {  // the tile below is next: gradients of large models come from beyond level 2
+    for (int v = 0; v < vectors; ++v) __builtin_prefetch(c.data + (r + rows) * c.stride + v * kLanes, 1);
+  }
   for (std::int64_t k = 0; k < depth; ++k) {
     F column[vectors];
     for (int v = 0; v < vectors; ++v) column[v] = get_vector(b + k * b_stride, v);
