@@ -9,15 +9,9 @@ namespace piano {
 namespace {
 
 constexpr std::size_t kChunk = 4096;        // elements of the dense array that are added up and squared as one
+constexpr std::size_t kBlock = 512;
 constexpr std::int64_t kRowsAtOnce = 1024;  // rows of a table that one worker updates before it takes more
 constexpr std::int64_t kAhead = 8;          // rows fetched ahead: a row lies anywhere in memory, four of its cache lines take 100 ns to come
-
-template <class T>
-double sum_of_squares(const T* values, std::size_t n) {
-  double sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-  return sum;
-}
 
 std::string module_of(const std::string& name) { return name.substr(0, name.find('.')); }
 
@@ -66,39 +60,37 @@ AdamWArgs Optimiser::args_of_step(std::int64_t step, double gradient_scale) cons
   return {c.learning_rate * share, c.beta1, c.beta2, c.epsilon, 0, 1 - std::pow(c.beta1, t), 1 - std::pow(c.beta2, t), gradient_scale};
 }
 
-// acc[0] += acc[1], acc[2] += acc[3], ...; acc[0] += acc[2], ...: the same tree whoever walks it.
-template <class T>
+// acc[0] += acc[1], acc[2] += acc[3], ...; acc[0] += acc[2], ...: the same tree whoever walks it. A block at a time, which stays in level 1.
 void Optimiser::reduce_dense(std::span<Gradients> accumulators, std::size_t chunk) {
+  const std::size_t element = size_of(store_.dtype());
   const std::size_t begin = chunk * kChunk, end = std::min(begin + kChunk, store_.dense_elements());
-  for (std::size_t stride = 1; stride < accumulators.size(); stride *= 2) {
-    for (std::size_t i = 0; i + stride < accumulators.size(); i += 2 * stride) {
-      T* to = accumulators[i].dense_as<T>().data();
-      const T* from = accumulators[i + stride].dense_as<T>().data();
-      for (std::size_t e = begin; e < end; ++e) to[e] += from[e];
+  for (std::size_t block = begin; block < end; block += kBlock) {
+    const auto n = static_cast<std::int64_t>(std::min(kBlock, end - block));
+    for (std::size_t stride = 1; stride < accumulators.size(); stride *= 2) {
+      for (std::size_t i = 0; i + stride < accumulators.size(); i += 2 * stride) {
+        device_.optimiser.add(n, accumulators[i].dense.data() + block * element, accumulators[i + stride].dense.data() + block * element);
+      }
     }
   }
-  chunk_squares_[chunk] = sum_of_squares(accumulators[0].dense_as<T>().data() + begin, end - begin);
+  chunk_squares_[chunk] = device_.optimiser.sum_of_squares(static_cast<std::int64_t>(end - begin), accumulators[0].dense.data() + begin * element);
 }
 
-template <class T>
 void Optimiser::reduce_rows(std::span<const Gradients> accumulators, std::size_t table) {
   Table& t = tables_[table];
-  const auto d = static_cast<std::size_t>(store_.table_shape(table).cols());
-  t.gradient.reset(store_.table_shape(table).cols(), store_.dtype());
+  const std::int64_t d = store_.table_shape(table).cols();
+  const std::size_t row_bytes = static_cast<std::size_t>(d) * size_of(store_.dtype());
+  t.gradient.reset(d, store_.dtype());
   for (const Gradients& accumulator : accumulators) {
-    const T* from = accumulator.tables[table].values<T>().data();
+    const std::byte* from = accumulator.tables[table].bytes().data();
     for (const std::int32_t row : accumulator.tables[table].rows()) {
-      T* sum = static_cast<T*>(t.gradient.at(row));
-      for (std::size_t c = 0; c < d; ++c) sum[c] += from[c];
-      from += d;
+      device_.optimiser.add(d, t.gradient.at(row), from);
+      from += row_bytes;
     }
   }
-  const auto all = t.gradient.values<T>();
-  t.squares = sum_of_squares(all.data(), all.size());
+  t.squares = device_.optimiser.sum_of_squares(static_cast<std::int64_t>(t.gradient.rows().size()) * d, t.gradient.bytes().data());
 }
 
 double Optimiser::step(std::span<Gradients> accumulators, ThreadPool& pool) {
-  const bool is_double = store_.dtype() == DType::f64;
   // Who does which part changes no bit: each has a place of its own.
   std::atomic<std::size_t> next{0};
   const auto take = [&next](std::size_t parts, const auto& work) {
@@ -106,8 +98,7 @@ double Optimiser::step(std::span<Gradients> accumulators, ThreadPool& pool) {
   };
   pool.run([&](int) {
     take(tables_.size() + chunk_squares_.size(), [&](std::size_t i) {
-      if (i < tables_.size()) is_double ? reduce_rows<double>(accumulators, i) : reduce_rows<float>(accumulators, i);
-      else is_double ? reduce_dense<double>(accumulators, i - tables_.size()) : reduce_dense<float>(accumulators, i - tables_.size());
+      i < tables_.size() ? reduce_rows(accumulators, i) : reduce_dense(accumulators, i - tables_.size());
     });
   });
   double squares = 0;
@@ -196,10 +187,10 @@ void Optimiser::update(const Parameter& p, const AdamWArgs& args, std::int64_t n
       const double change = static_cast<double>(new_values[i]) - static_cast<double>(old_values[i]);
       norms.update += change * change;
     }
-    norms.value += sum_of_squares(old_values, count);
-    norms.gradient += sum_of_squares(reinterpret_cast<const T*>(gradient), count) * args.gradient_scale * args.gradient_scale;
   };
   store_.dtype() == DType::f64 ? measure(0.0) : measure(0.0f);
+  norms.value += device_.optimiser.sum_of_squares(n, before_.data());
+  norms.gradient += device_.optimiser.sum_of_squares(n, gradient) * args.gradient_scale * args.gradient_scale;
 }
 
 void Optimiser::replay(std::size_t table, std::int64_t row) {

@@ -61,8 +61,8 @@ class Optimiser {
   };
   // What one worker does at a time: rows begin..end-1 of the touched ones (train.rows = dense: of all), or a whole dense parameter.
   struct Piece { std::size_t parameter; std::int64_t begin, end; };
-  template <class T> void reduce_dense(std::span<Gradients> accumulators, std::size_t chunk);
-  template <class T> void reduce_rows(std::span<const Gradients> accumulators, std::size_t table);
+  void reduce_dense(std::span<Gradients> accumulators, std::size_t chunk);
+  void reduce_rows(std::span<const Gradients> accumulators, std::size_t table);
   void update_dense(const Parameter& p, const AdamWArgs& args, const void* gradient);
   void update_rows(const Parameter& p, const AdamWArgs& args, std::int64_t begin, std::int64_t end);
   void cut_update();

@@ -254,13 +254,14 @@ StepReport Trainer::step(std::span<const std::int64_t> requests) {
   std::atomic<std::size_t> next{0};  // which worker fills which accumulator changes no bit
   pool_.run([&](int worker) {
     for (std::size_t a; (a = next.fetch_add(1, std::memory_order_relaxed)) < accumulators;) {
-      parameters_.zero(accumulators_[a]);
+      parameters_.start(accumulators_[a]);
       partials_[a] = {};
       for (std::size_t j = a; j < micro_batches_.size(); j += accumulators) {
         Worker& w = *workers_[static_cast<std::size_t>(worker)];
         build(w, requests, micro_batches_[j]);
         forward_backward(w, micro_batches_[j].begin, counts, accumulators_[a], partials_[a]);
       }
+      parameters_.finish(accumulators_[a]);
     }
   });
   StepReport report;

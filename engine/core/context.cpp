@@ -63,6 +63,7 @@ Tensor Context::parameter(ParameterId id) const {
       record->row_grads = &gradients->tables[p.table];
     } else {
       record->grad = gradients->dense.data() + p.offset * size_of(parameters->dtype());
+      record->grad_written = &gradients->written[static_cast<std::size_t>(id.index)];
     }
   }
   return {record, arena->epoch()};

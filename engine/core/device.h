@@ -24,6 +24,8 @@ struct AdamWArgs {
 struct OptimiserKernels {
   // Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): value -= lr * (m_hat / (sqrt(v_hat) + eps) + weight_decay * value)
   void (*adamw)(const AdamWArgs& args, std::int64_t n, void* value, const void* grad, void* m, void* v);
+  void (*add)(std::int64_t n, void* to, const void* from);           // to += from
+  double (*sum_of_squares)(std::int64_t n, const void* x);           // in double
 };
 
 inline constexpr int kMaxOps = 64;

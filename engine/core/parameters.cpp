@@ -137,12 +137,27 @@ void ParameterStore::borrow_table(std::size_t table, const void* values) {
 void ParameterStore::prepare(Gradients& gradients) const {
   gradients.dense.resize(dense_elements_ * size_of(dtype_));
   gradients.tables.resize(table_shapes_.size());
+  gradients.written.resize(parameters_.size());
   zero(gradients);
 }
 
 void ParameterStore::zero(Gradients& gradients) const {
-  std::fill(gradients.dense.begin(), gradients.dense.end(), std::byte{0});
+  start(gradients);
+  finish(gradients);
+}
+
+void ParameterStore::start(Gradients& gradients) const {
+  std::fill(gradients.written.begin(), gradients.written.end(), std::uint8_t{0});
   for (std::size_t i = 0; i < table_shapes_.size(); ++i) gradients.tables[i].reset(table_shapes_[i].cols(), dtype_);
+}
+
+void ParameterStore::finish(Gradients& gradients) const {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& p = parameters_[i];
+    if (p.is_table || gradients.written[i] != 0) continue;
+    std::memset(gradients.dense.data() + p.offset * size_of(dtype_), 0, static_cast<std::size_t>(p.shape.elements()) * size_of(dtype_));
+    gradients.written[i] = 1;
+  }
 }
 
 void ParameterStore::copy_values_from(const ParameterStore& other) {

@@ -46,7 +46,8 @@ class RowGradients {
   std::span<const std::int32_t> rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   std::int64_t touches() const { return touches_; }  // calls of at() since reset()
-  template <class T> std::span<const T> values() const {  // (rows().size(), columns)
+  std::span<const std::byte> bytes() const { return values_; }  // (rows().size(), columns), row-major
+  template <class T> std::span<const T> values() const {
     return {reinterpret_cast<const T*>(values_.data()), rows_.size() * static_cast<std::size_t>(columns_)};
   }
 
@@ -65,6 +66,7 @@ class RowGradients {
 struct Gradients {
   std::vector<std::byte> dense;          // dense_elements() of the store's dtype
   std::vector<RowGradients> tables;      // one per table
+  std::vector<std::uint8_t> written;     // one per parameter: 0 when its part of `dense` holds nothing yet and is to be written, not added to
   template <class T> std::span<T> dense_as() { return {reinterpret_cast<T*>(dense.data()), dense.size() / sizeof(T)}; }
 };
 
@@ -100,6 +102,9 @@ class ParameterStore {
 
   void prepare(Gradients& gradients) const;  // sizes and zeroes an accumulator for this store
   void zero(Gradients& gradients) const;
+  // The same without touching the dense part: between start() and finish() the tape writes what nobody wrote yet, and finish() zeroes the rest.
+  void start(Gradients& gradients) const;
+  void finish(Gradients& gradients) const;
 
   // Converts values between dtypes (f32 -> f64 and back). requires: the same parameters in both.
   void copy_values_from(const ParameterStore& other);

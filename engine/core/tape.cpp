@@ -9,6 +9,11 @@
 namespace piano {
 namespace {
 
+// Nobody wrote the gradient yet: it has no memory, or it is a parameter's part of an accumulator and holds what an earlier step left there.
+bool unwritten(const TensorRecord& record) {
+  return record.grad == nullptr || (record.grad_written != nullptr && *record.grad_written == 0);
+}
+
 // Zeroed, or (fresh) the padding rows alone.
 void allocate_grad(const Context& context, TensorRecord& record, bool fresh) {
   const auto row_bytes = static_cast<std::size_t>(record.shape.cols()) * size_of(record.dtype);
@@ -64,9 +69,14 @@ void Tape::backward(const Context& context, Tensor output, std::span<const doubl
     for (std::int32_t i = 0; i < node->input_count; ++i) {
       TensorRecord* input = node->inputs[i];
       const bool wanted = input != nullptr && input->requires_grad && input->row_grads == nullptr;
-      if (!wanted || input->grad != nullptr) continue;
+      if (!wanted || !unwritten(*input)) continue;
       const bool fresh = (context.device->writes_fresh[static_cast<std::size_t>(node->op)] >> i & 1) != 0;
-      allocate_grad(context, *input, fresh);
+      if (input->grad == nullptr) {
+        allocate_grad(context, *input, fresh);
+      } else {
+        if (!fresh) std::memset(input->grad, 0, static_cast<std::size_t>(input->shape.elements()) * size_of(input->dtype));
+        *input->grad_written = 1;
+      }
       if (fresh) node->fresh |= 1u << i;
     }
     const Kernel backward_kernel = context.device->backward[static_cast<std::size_t>(node->op)];

@@ -24,6 +24,7 @@ struct TensorRecord {
   void* value = nullptr;               // row-major
   void* grad = nullptr;                // same shape; null until backward reaches it (for a dense parameter: its slice of the accumulator)
   const void* packed = nullptr;        // a weight matrix as the device's products want it (PackedWeights), or null
+  std::uint8_t* grad_written = nullptr;  // a dense parameter: Gradients::written of it
   RowGradients* row_grads = nullptr;   // an embedding table's gradient goes here, row by row, and not into `grad`
 };
 

@@ -186,9 +186,9 @@ inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out,
   gemm(rows, in, out, {dz, out, 1}, w, in, fresh ? starting_from(nullptr, dx, in) : adding_to(dx, in));
 }
 
-// dw (out, in) += dz^T x
-inline void add_weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw) {
-  gemm(out, in, rows, {dz, 1, out}, x, in, adding_to(dw, in));
+// dw (out, in) += dz^T x, or = when it is fresh
+inline void weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw, bool fresh) {
+  gemm(out, in, rows, {dz, 1, out}, x, in, fresh ? starting_from(nullptr, dw, in) : adding_to(dw, in));
 }
 
 }  // namespace

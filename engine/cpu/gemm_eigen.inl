@@ -48,8 +48,9 @@ inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out,
   MatrixMap(dx, rows, in).noalias() += ConstMatrixMap(dz, rows, out) * ConstMatrixMap(w, out, in);
 }
 
-// dw (out, in) += dz^T x
-inline void add_weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw) {
+// dw (out, in) += dz^T x, or = when it is fresh
+inline void weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw, bool fresh) {
+  if (fresh) zero(dw, out * in);
   MatrixMap(dw, out, in).noalias() += ConstMatrixMap(dz, rows, out).transpose() * ConstMatrixMap(x, rows, in);
 }
 

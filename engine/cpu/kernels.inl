@@ -9,6 +9,7 @@
 #include "engine/cpu/layer_norm.inl"
 #include "engine/cpu/linear.inl"
 #include "engine/cpu/match_attention.inl"
+#include "engine/cpu/reduce.inl"
 #include "engine/cpu/rows.inl"
 #include "engine/ops/ops.h"
 
@@ -35,8 +36,8 @@ void set_kernels(Device& device) {
   set(OpId::match_attention, match_attention_forward, match_attention_backward);
   set(OpId::segment_mean, segment_mean_forward, segment_mean_backward);
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
-  device.writes_fresh[static_cast<int>(OpId::linear)] = 1;
-  device.optimiser.adamw = adamw;
+  device.writes_fresh[static_cast<int>(OpId::linear)] = 0b111;
+  device.optimiser = {adamw, add_arrays, sum_of_squares};
   if (kPacksWeights) {
     device.packing.elements = packed_elements;
     device.packing.pack = [](std::int64_t out, std::int64_t in, const void* w, void* packed) {

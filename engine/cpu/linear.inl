@@ -64,7 +64,12 @@ void linear_backward(const Context& context, Node& node) {
   float* dw = grad_of(node.inputs[1]);
   float* db = grad_of(node.inputs[2]);
   const std::int64_t rows = rows_of(node.output), in = cols_of(node.inputs[0]), out = cols_of(node.output);
-  if (rows == 0) return;
+  if (rows == 0) {
+    for (int i = 0; i < node.input_count; ++i) {
+      if (is_fresh(node, i)) zero(grad_of(node.inputs[i]), elements_of(node.inputs[i]));
+    }
+    return;
+  }
 
   const float* dz = static_cast<const float*>(node.output->grad);
   if (args_of<LinearArgs>(node).activation == Activation::gelu) {
@@ -74,8 +79,9 @@ void linear_backward(const Context& context, Node& node) {
     dz = product;
   }
   if (dx != nullptr) input_gradient(rows, in, out, dz, w, dx, is_fresh(node, 0));
-  if (dw != nullptr) add_weight_gradient(rows, in, out, dz, x, dw);
+  if (dw != nullptr) weight_gradient(rows, in, out, dz, x, dw, is_fresh(node, 1));
   if (db != nullptr) {
+    if (is_fresh(node, 2)) zero(db, out);
     for (std::int64_t r = 0; r < rows; ++r) add_to(db, dz + r * out, out);
   }
 }

@@ -29,6 +29,18 @@ void adamw(const AdamWArgs& a, std::int64_t n, void* value_data, const void* gra
 }
 
 template <class T>
+void add_arrays(std::int64_t n, void* to, const void* from) {
+  for (std::int64_t i = 0; i < n; ++i) static_cast<T*>(to)[i] += static_cast<const T*>(from)[i];
+}
+
+template <class T>
+double sum_of_squares(std::int64_t n, const void* x) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(static_cast<const T*>(x)[i]) * static_cast<const T*>(x)[i];
+  return sum;
+}
+
+template <class T>
 Device make_device(const char* name) {
   Device device;
   device.name = name;
@@ -55,7 +67,7 @@ Device make_device(const char* name) {
   set(OpId::product_bce, product_bce_forward<T>, product_bce_backward<T>);
   set(OpId::poisson_nll, pointwise_loss_forward<T, PoissonNll>, pointwise_loss_backward<T, PoissonNll>);
   set(OpId::softmax_cross_entropy, softmax_cross_entropy_forward<T>, softmax_cross_entropy_backward<T>);
-  device.optimiser.adamw = adamw<T>;
+  device.optimiser = {adamw<T>, add_arrays<T>, sum_of_squares<T>};
   return device;
 }
 

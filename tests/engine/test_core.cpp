@@ -197,6 +197,43 @@ TEST_CASE("parameters: dense ones share an array, gradients lie in the accumulat
   CHECK(touched.rows().empty());
 }
 
+TEST_CASE("parameters: between start() and finish() the first gradient is written over what was there, all others are added") {
+  std::vector<const Device*> devices{&reference_device(DType::f32)};
+  for (const Device* level : cpu_levels()) devices.push_back(level);
+  for (const Device* device : devices) {
+    CAPTURE(device->name);
+    ParameterStore store(DType::f32);
+    const ParameterId w = store.add("w", {20, 20}, true), b = store.add("b", {20}, false), gamma = store.add("gamma", {20}, false);
+    const ParameterId beta = store.add("beta", {20}, false), unused = store.add("unused", {3}, false);
+    store.allocate();
+    RandomStream random(1, "weights");
+    for (float& v : store.dense<float>()) v = static_cast<float>(random.normal());
+    Bench bench(&store);
+    bench.context.device = device;
+    const Context& context = bench.context;
+    const auto backward = [&] {  // w and b twice, and twice over: as two micro-batches of one accumulator
+      for (int micro = 0; micro < 2; ++micro) {
+        bench.tape.clear();
+        const Tensor x = context.constant(store.dense<float>().first(140), {7, 20});
+        Tensor h = linear(context, x, context.parameter(w), context.parameter(b));                                             // (7, 20)
+        h = layer_norm(context, linear(context, h, context.parameter(w), context.parameter(b)), context.parameter(gamma), context.parameter(beta));
+        bench.tape.backward(context, h, std::vector<double>(140, 0.5));
+      }
+    };
+    store.zero(bench.gradients);
+    backward();
+    const std::vector<std::byte> expected = bench.gradients.dense;
+    const auto values = bench.gradients.dense_as<float>();
+    std::fill(values.begin(), values.end(), NAN);
+    store.start(bench.gradients);
+    backward();
+    CHECK(std::isnan(values[store[unused].offset]));
+    store.finish(bench.gradients);
+    CHECK(values[store[unused].offset] == 0);
+    CHECK(bench.gradients.dense == expected);
+  }
+}
+
 TEST_CASE("row gradients: a map that grows, and sums as a plain one does") {
   RowGradients rows;
   rows.reset(3, DType::f32);
