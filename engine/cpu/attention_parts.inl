@@ -55,25 +55,27 @@ struct Tile {
     }
   }
 
-  // c += a b over k < depth: a's element (r, k) is a[r * row + k * step], b's row k of vector v is b + k * kLanes + v * b_block.
-  // Inlined always: the sums stay in registers.
+  // c += a b over k < depth, depth >= 1: a's element (r, k) is a[r * row + k * step], b's row k of vector v is b + k * kLanes + v * b_block.
+  // Inlined always, and run once at least: the sums stay in registers.
   template <int row, int step>
   [[gnu::always_inline]] void add(std::int64_t depth, const float* a, const float* b, std::int64_t b_block) {
-    for (std::int64_t k = 0; k < depth; ++k) {
+    std::int64_t k = 0;
+    do {
       F column[vectors];
       for (int v = 0; v < vectors; ++v) column[v] = load(b + k * kLanes + v * b_block);
       for (int r = 0; r < rows; ++r) {
         const F x = splat(a[r * row + k * step]);
         for (int v = 0; v < vectors; ++v) c[r][v] = fma(x, column[v], c[r][v]);
       }
-    }
+    } while (++k < depth);
   }
 
   // c += a b: a (kTileRows, depth), of b (depth, columns) the blocks from `block` on.
   [[gnu::always_inline]] void add_product(std::int64_t depth, Panel a, Panel b, std::int64_t block) {
-    for (std::int64_t k = 0; k < depth; k += kLanes) {
+    std::int64_t k = 0;
+    do {
       add<kLanes, 1>(depth - k < kLanes ? depth - k : kLanes, a.at(0, k / kLanes), b.at(k, block), b.rows * kLanes);
-    }
+    } while ((k += kLanes) < depth);
   }
 };
 
