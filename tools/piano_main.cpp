@@ -1,6 +1,10 @@
 // The piano binary: finds the verb, runs it, and is the one place where an error becomes a line and an exit code.
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -103,6 +107,9 @@ int run(const Arguments& arguments) {
 }  // namespace piano::tools
 
 int main(int argc, char** argv) {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);  // a large block that is freed goes back to the system, always: else it depends on what was freed before
+#endif
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write, so that temporary files are cleaned up
   piano::tools::clean_up_on_signals();
   return piano::tools::run({argv + 1, argv + argc});
