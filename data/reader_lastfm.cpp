@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <optional>
 #include <span>
@@ -26,10 +25,8 @@ constexpr std::size_t kListLength = 50;
 std::vector<std::string> in_order(const std::vector<std::string>& paths) {
   std::vector<std::string> ordered(kFiles);
   for (const std::string& path : paths) {
-    if (path == "-") throw Error(ErrorCode::usage, "--format lastfm reads files, not stdin");
-    std::string_view header;
-    LineReader reader(path);
-    reader.next(header);
+    const std::string first = first_line(path);
+    std::string_view header = first;
     if (header.starts_with("//")) header.remove_prefix(2);
     const auto file = static_cast<std::size_t>(std::find(kHeaders.begin(), kHeaders.end(), header) - kHeaders.begin());
     if (file == kFiles)
@@ -93,11 +90,7 @@ class LastfmReader {
 
 std::optional<std::int64_t> LastfmReader::number(std::size_t cell) {
   cell_ = cell;
-  const std::string_view text = cells_[cell];
-  std::int64_t value = 0;
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (end.ec != std::errc{} || end.ptr != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
+  return whole_number(cells_[cell]);
 }
 
 std::optional<std::string> LastfmReader::add_row(File file) {
@@ -136,13 +129,7 @@ std::optional<std::string> LastfmReader::add_row(File file) {
 
 void LastfmReader::read_row(File file, std::string_view line) {
   source_.count_row();
-  cells_.clear();
-  for (std::size_t begin = 0;;) {
-    const std::size_t end = std::min(line.find('\t', begin), line.size());
-    cells_.push_back(line.substr(begin, end - begin));
-    if (end == line.size()) break;
-    begin = end + 1;
-  }
+  split_at(line, '\t', cells_);
   if (const auto reason = add_row(file))
     source_.reject({source_.file(), source_.line(), cells_[cell_].data() - line.data() + 1}, *reason, line);
 }
