@@ -52,6 +52,7 @@ data::WriterOptions writer_options(const CommandLine& line) {
   options.fold = static_cast<int>(line.integer("fold", 1, options.folds));
   options.min_count = static_cast<int>(line.integer("min-count", 1, INT32_MAX));
   options.format = line.text("format");
+  if (options.format == "lastfm") options.format += ", seed " + line.text("seed");
   return options;
 }
 

@@ -103,7 +103,7 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
   out["size"] = {{"requests", d.size()}, {"users", users.size()}, {"items", d.raw_items()}, {"candidates", d.clicks().size()},
                  {"requests_with_target", targets}};
   if (first <= last) out["size"]["from_time"] = first, out["size"]["to_time"] = last;
-  out["split"] = {{"kind", d.metadata("split")}, {"train", parts[0]}, {"valid", parts[1]}, {"test", parts[2]}};
+  out["split"] = {{"log", d.metadata("format")}, {"kind", d.metadata("split")}, {"train", parts[0]}, {"valid", parts[1]}, {"test", parts[2]}};
   for (const char* key : {"folds", "fold", "valid_from", "test_from"}) {
     if (!d.metadata(key).empty()) out["split"][key] = d.metadata(key);
   }
