@@ -22,6 +22,7 @@ std::span<const Verb> verbs() {
       {"prepare", "turns a log into a packed data set", prepare},
       {"train", "learns a model from a packed data set", train},
       {"evaluate", "measures a model beside simple heuristics", evaluate},
+      {"compare", "models, seeds and folds in one table, with paired intervals", compare},
       {"rerank", "re-ranks requests: JSON lines in, JSON lines out", rerank},
       {"inspect", "says what is in a model, data or training file", inspect},
       {"bench", "measures training and re-ranking on this machine", bench},
