@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "engine/base/error.h"
+#include "piano/collaborative.h"
 
 namespace piano {
 namespace {
@@ -55,6 +56,7 @@ EvaluationSet pooled_evaluation_set(std::span<const EvaluationPart> parts) {
     data::BatchBuilder builder(part.data->features(), {});
     builder.attach(*part.data);
     EvaluationSet set = evaluation_set(*part.data, part.requests, part.data->features(), builder);
+    for (Predictions& p : collaborative_heuristics(*part.data, part.requests, set.lists)) set.heuristics.push_back(std::move(p));
     first_list.push_back(all.size());
     first_row.push_back(all.rows());
     for (const std::int64_t request : part.requests) {

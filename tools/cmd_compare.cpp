@@ -19,7 +19,8 @@
 namespace piano::tools {
 namespace {
 
-const std::vector<std::string> kHeuristics{"initial", "popularity", "last"};  // in the order of EvaluationSet::heuristics
+// The first five in the order of EvaluationSet::heuristics.
+const std::vector<std::string> kHeuristics{"initial", "popularity", "last", "cosine", "memorised", "random", "oracle"};
 
 std::vector<std::string> split_at_commas(const std::string& text) {
   std::vector<std::string> parts;
@@ -49,6 +50,8 @@ struct Plan {
   std::vector<EvaluationPart> parts;                               // one per data set
   std::vector<NamedConfig> models;
   std::vector<std::int64_t> seeds;
+  std::int64_t trials = 0;                                         // 0: no tuning
+  std::vector<SearchOption> space;
   std::vector<std::string> heuristics;
   std::vector<std::pair<std::string, std::vector<std::string>>> scores;  // name, files; a name again: a further seed
   std::vector<std::string> systems() const;
@@ -61,6 +64,22 @@ std::vector<std::string> Plan::systems() const {
   return names;
 }
 
+// The declared space; each --vary replaces it, one option at a time.
+std::vector<SearchOption> space_of(const CommandLine& line) {
+  std::vector<SearchOption> space;
+  for (const std::string& text : line.all("vary")) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos) throw Error(ErrorCode::usage, "--vary: expected KEY=VALUE,VALUE,.., got '" + text + "'");
+    space.push_back({text.substr(0, equals), split_at_commas(text.substr(equals + 1))});
+    Config config;
+    for (const std::string& value : space.back().values) set_option(config, space.back().key, value);
+    if (space.back().key == "train.epochs" || space.back().key == "train.seed") {
+      throw Error(ErrorCode::usage, "--vary " + space.back().key + ": the budget and the seeds are the same for all");
+    }
+  }
+  return space.empty() ? default_search_space() : space;
+}
+
 Plan plan_of(const CommandLine& line, std::size_t part) {
   Plan plan;
   plan.out = line.required("out");
@@ -69,14 +88,27 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   if (failed) throw Error(ErrorCode::io, plan.out + ": cannot make the folder: " + failed.message());
   plan.seeds = seeds_of(line);
   plan.models = models_of(line);
+  plan.trials = line.integer("tune", 0, 10000);
+  plan.space = space_of(line);
+  if (line.given("vary") && plan.trials == 0) throw Error(ErrorCode::usage, "--vary means nothing without --tune N");
+  for (const NamedConfig& model : plan.models) {
+    for (const SearchOption& option : plan.space) {
+      if (plan.trials > 0 && model.config.train.select == SelectBy::loss && option.key.starts_with("loss.")) {
+        throw Error(ErrorCode::usage, model.name + ": train.select = loss cannot compare settings of " + option.key + "; choose by another measure");
+      }
+    }
+  }
   std::vector<std::string> taken;
   for (const NamedConfig& model : plan.models) taken.push_back(model.name);
   if (line.text("heuristics") != "none") {
-    for (const std::string& name : split_at_commas(line.text("heuristics"))) {
+    std::vector<std::string> heuristics(kHeuristics.begin(), kHeuristics.end() - (line.given("oracle") ? 0 : 1));
+    if (line.given("heuristics")) heuristics = split_at_commas(line.text("heuristics"));
+    for (const std::string& name : heuristics) {
       if (std::find(kHeuristics.begin(), kHeuristics.end(), name) == kHeuristics.end()) {
         const std::string near = nearest(name, kHeuristics);
         throw Error(ErrorCode::usage, "--heuristics: unknown heuristic '" + name + "'" + (near.empty() ? "" : ": did you mean '" + near + "'?"));
       }
+      if (name == "oracle" && !line.given("oracle")) throw Error(ErrorCode::usage, "--heuristics: oracle needs --oracle FILE");
       require_name(name, taken);
       taken.push_back(name);
       plan.heuristics.push_back(name);
@@ -101,51 +133,70 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   return plan;
 }
 
-// Trains what is not there yet: every model on every fold under every seed.
-std::vector<ComparedModel> train_all(const Plan& plan, ThreadPool& pool) {
-  std::vector<ComparedModel> models;
-  const std::size_t total = plan.models.size() * plan.data.size() * plan.seeds.size();
-  std::size_t done = 0;
-  const StopOnSignal stop;
-  for (const NamedConfig& named : plan.models) {
-    ComparedModel model{named.name, changed_options(named.config), {}};
+// Trains what is not there yet: for every model, the trials on each fold, then every fold under every seed.
+class Trainings {
+ public:
+  Trainings(const Plan& plan, ThreadPool& pool) : plan_(plan), pool_(pool) {}
+
+  ComparedModel train(const NamedConfig& named) {
+    ComparedModel model{named.name, changed_options(named.config), {}, {}};
     std::erase_if(model.settings, [](const std::string& s) { return s.starts_with("train.seed="); });
-    for (const std::int64_t seed : plan.seeds) {
-      for (std::size_t fold = 1; fold <= plan.data.size(); ++fold) {
-        Config config = named.config;
+    std::vector<Config> chosen(plan_.data.size(), named.config);
+    for (std::size_t fold = 1; plan_.trials > 0 && fold <= chosen.size(); ++fold) {
+      Config config = named.config;
+      config.train.seed = plan_.seeds[0];
+      model.tunings.push_back(tune(draw_trials(config, plan_.space, named.own, plan_.trials), [&](const Config& trial, const std::string& what) {
+        return run(named.name, fold, trial, what).result;
+      }));
+      chosen[fold - 1] = model.tunings.back().trials[model.tunings.back().chosen].config;
+    }
+    for (const std::int64_t seed : plan_.seeds) {
+      for (std::size_t fold = 1; fold <= chosen.size(); ++fold) {
+        Config config = chosen[fold - 1];
         config.train.seed = seed;
-        const std::string what = "[" + std::to_string(++done) + "/" + std::to_string(total) + "] " + named.name + ", fold " + std::to_string(fold) +
-                                 ", seed " + std::to_string(seed);
-        const std::string folder = (std::filesystem::path(plan.out) / named.name / run_name(fold, config)).string();
-        ProgressLine progress;
-        TrainOptions options;
-        options.stop = &stop.asked();
-        options.progress = [&](const TrainProgress& p) { show(progress, p, what); };
-        RunResult result;
-        try {
-          result = train_once(folder, config, plan.data[fold - 1], pool, options);
-        } catch (const Error& e) {
-          throw Error(e.code(), what + ": " + e.what());
-        }
-        progress.clear();
-        if (result.summary.stopped_by == "interrupted" || stop.asked()) {
-          throw Error(ErrorCode::interrupted, what + ": interrupted; the same command goes on from there");
-        }
-        log_info(what + (result.reused ? ": was there" : ": trained in " + duration_text(result.seconds)) + ", " +
-                 counted(result.summary.epochs, "epoch") +
-                 (std::isnan(result.summary.best) ? "" : ", best validation " + number_text(result.summary.best, 4)));
-        model.runs.push_back({fold, seed, folder, result});
+        const std::size_t total = plan_.models.size() * plan_.data.size() * plan_.seeds.size();
+        model.runs.push_back(run(named.name, fold, config, std::to_string(++done_) + " of " + std::to_string(total)));
       }
     }
-    models.push_back(std::move(model));
+    return model;
   }
-  return models;
-}
+
+ private:
+  ComparedRun run(const std::string& name, std::size_t fold, const Config& config, const std::string& what) {
+    const std::string label = name + ", fold " + std::to_string(fold) + ", seed " + std::to_string(config.train.seed) + " (" + what + ")";
+    const std::string folder = (std::filesystem::path(plan_.out) / name / run_name(fold, config)).string();
+    ProgressLine progress;
+    TrainOptions options;
+    options.stop = &stop_.asked();
+    options.progress = [&](const TrainProgress& p) { show(progress, p, label); };
+    RunResult result;
+    try {
+      result = train_once(folder, config, plan_.data[fold - 1], pool_, options);
+    } catch (const Error& e) {
+      throw Error(e.code(), label + ": " + e.what());
+    }
+    progress.clear();
+    if (result.summary.stopped_by == "interrupted" || stop_.asked()) {
+      throw Error(ErrorCode::interrupted, label + ": interrupted; the same command goes on from there");
+    }
+    log_info(label + (result.reused ? ": was there" : ": trained in " + duration_text(result.seconds)) + ", " +
+             counted(result.summary.epochs, "epoch") +
+             (std::isnan(result.summary.best) ? "" : ", best validation " + number_text(result.summary.best, 4)));
+    return {fold, config.train.seed, folder, result};
+  }
+
+  const Plan& plan_;
+  ThreadPool& pool_;
+  StopOnSignal stop_;
+  std::size_t done_ = 0;
+};
 
 void add_systems(const Plan& plan, const EvaluationSet& set, const std::vector<ComparedModel>& models, ThreadPool& pool, Comparer& comparer) {
   for (const std::string& name : plan.heuristics) {
-    const auto place = std::find(kHeuristics.begin(), kHeuristics.end(), name) - kHeuristics.begin();
-    comparer.add(name, set.heuristics[static_cast<std::size_t>(place)]);
+    const auto place = static_cast<std::size_t>(std::find(kHeuristics.begin(), kHeuristics.end(), name) - kHeuristics.begin());
+    if (name == "oracle") comparer.add(name, {name, set.lists.true_conversion, {}, {}, {}, {}});
+    else if (name == "random") comparer.add(name, {name, std::vector<double>(static_cast<std::size_t>(set.lists.rows()), 0.0), {}, {}, {}, {}});
+    else comparer.add(name, set.heuristics[place]);
   }
   for (const auto& [name, files] : plan.scores) comparer.add(name, {name, read_scores(files, set.lists), {}, {}, {}, {}});
   for (const ComparedModel& model : models) {
@@ -177,7 +228,9 @@ void compare(const Arguments& arguments) {
       .value("config", "FILE", "", "options that all models share, as TOML")
       .repeatable("set", "KEY=VALUE", "one option that all models share; a model's own win")
       .value("seeds", "LIST", "1,2,3", "each model is trained under each of these")
-      .value("heuristics", "LIST", "initial,popularity,last", "systems without training, or none")
+      .value("tune", "N", "0", "settings that each model tries on each fold's validation part; 0: as given")
+      .repeatable("vary", "KEY=VALUE,..", "with --tune: an option to try values of (default: learning rate, dropouts, width, batch; docs/compare.md)")
+      .value("heuristics", "LIST", "", "some of initial,popularity,last,cosine,memorised,random,oracle, or none (default: all; oracle with --oracle)")
       .repeatable("scores", "NAME=FILE,..", "scores from elsewhere: lines of request, item, score; the name again: a further seed")
       .value("reference", "NAME", "", "what all others are compared with (default: the first model)")
       .value("metric", "NAME", "", "what comes first, and is shown by slice (default: MRR target where there are targets, else NDCG@10 click+conversion)")
@@ -208,17 +261,24 @@ void compare(const Arguments& arguments) {
   report.data = line.all("data");
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
   report.metric = line.given("metric") ? line.text("metric") : targets ? "MRR target" : "NDCG@10 click+conversion";
+  const auto file = [&](const char* name) { return (std::filesystem::path(plan.out) / name).string(); };
   Comparer comparer(set.lists, options);
   const std::vector<std::string> metrics = comparer.metrics();
   if (std::find(metrics.begin(), metrics.end(), report.metric) == metrics.end()) {
     const std::string near = nearest(report.metric, metrics);
     throw Error(ErrorCode::usage, "--metric: '" + report.metric + "' is not measured on these lists" + (near.empty() ? "" : ": did you mean '" + near + "'?"));
   }
-  report.models = train_all(plan, pool);
+  {
+    Trainings trainings(plan, pool);
+    for (const NamedConfig& model : plan.models) report.models.push_back(trainings.train(model));
+  }
+  if (plan.trials > 0) {
+    report.space = plan.space;
+    write(file("choices.json"), choices_json(report));
+  }
   add_systems(plan, set, report.models, pool, comparer);
   report.comparison = comparer.compare(plan.reference);
   const std::string json = to_json(report), text = to_text(report);
-  const auto file = [&](const char* name) { return (std::filesystem::path(plan.out) / name).string(); };
   write(file("report.txt"), text);
   write(file("report.md"), to_markdown(report));
   write(file("report.csv"), to_csv(report));

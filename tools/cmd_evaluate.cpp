@@ -8,6 +8,7 @@
 #include "engine/base/files.h"
 #include "engine/base/json_text.h"
 #include "engine/base/log.h"
+#include "piano/collaborative.h"
 #include "piano/evaluation_set.h"
 #include "piano/model_predictions.h"
 #include "piano/trec.h"
@@ -49,7 +50,7 @@ std::string brief_text(const Table& table, double level) {
   }
   std::string note;
   for (const std::string& reason : reasons) note += (note.empty() ? "-: " : ", ") + reason;
-  return aligned(rows, "lrrrrr") + (note.empty() ? "" : note + "\n");
+  return aligned(rows, "l" + std::string(table.columns.size() + 1, 'r')) + (note.empty() ? "" : note + "\n");
 }
 
 // One line a list and system: request, user, system, then one column per headline metric, empty where it is undefined.
@@ -85,11 +86,11 @@ void write_per_list(const std::string& path, const data::Dataset& dataset, const
 void evaluate(const Arguments& arguments) {
   const BootstrapOptions bootstrap;
   CommandLine line("evaluate", "--data FILE --model FILE [flags]",
-                   "measures a model beside the initial order, popularity and last-interacted-first (docs/metrics.md)");
+                   "measures a model beside heuristics (docs/metrics.md)");
   line.value("data", "FILE", "", "packed data set; it need not be the one the model was trained on")
       .value("model", "FILE", "", "model, from piano train")
       .value("split", "PART", "test", "train | valid | test | all")
-      .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed")
+      .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed, and the oracle that sorts by them")
       .value("run", "FILE", "", "write the model's order as a TREC run")
       .value("qrels", "FILE", "", "write the labels as TREC qrels: the target where there are targets, else click + conversion")
       .value("per-list", "FILE", "", "write each list's headline metrics for each system, tab-separated: for statistics over several runs")
@@ -122,6 +123,8 @@ void evaluate(const Arguments& arguments) {
   if (line.given("oracle")) set.lists.true_conversion = true_conversion(line.text("oracle"), set.lists);
   ThreadPool pool(threads_of(line));
   std::vector<Predictions> systems = std::move(set.heuristics);
+  for (Predictions& p : collaborative_heuristics(dataset, requests, set.lists)) systems.push_back(std::move(p));
+  if (line.given("oracle")) systems.push_back({"oracle", set.lists.true_conversion, {}, {}, {}, {}});
   systems.push_back(predict(*model, dataset, requests, pool, line.given("permute-past-queries")));
   systems.back().name = "PIANO";
 

@@ -101,6 +101,28 @@ void drop_empty_columns(Block& block) {
   }
 }
 
+// What was tried: one line a model and fold.
+Block tuning_block(const ComparisonReport& report) {
+  Block block{"tuning, on the validation part alone",
+              {{"model", "fold", "tried", "settings as given", "best trial", "all trainings", "chosen"}}, "lrrrrrl", ""};
+  for (const SearchOption& option : report.space) {
+    block.note += (block.note.empty() ? "space: " : "; ") + option.key + " of " + joined(option.values, ", ");
+  }
+  block.note += "; both figures: train.select on validation, at the length that a trial reached (report.json has each of them)";
+  for (const ComparedModel& model : report.models) {
+    for (std::size_t fold = 0; fold < model.tunings.size(); ++fold) {
+      const Tuning& t = model.tunings[fold];
+      const auto reached = [](const Trial& trial) {
+        return trial.rungs.empty() ? std::string("-") : value_text(trial.rungs.back().validation) + " after " + std::to_string(trial.rungs.back().epochs);
+      };
+      const Trial& chosen = t.trials[t.chosen];
+      block.rows.push_back({model.name, std::to_string(fold + 1), std::to_string(t.trials.size()), reached(t.trials[0]), reached(chosen),
+                            duration_text(t.seconds), chosen.settings.empty() ? "as given" : joined(chosen.settings, " ")});
+    }
+  }
+  return block;
+}
+
 std::vector<Block> blocks_of(const ComparisonReport& report) {
   std::vector<Block> blocks;
   for (const bool primary : {true, false}) {
@@ -112,6 +134,7 @@ std::vector<Block> blocks_of(const ComparisonReport& report) {
   Block slices = slice_block(report);
   if (slices.alignment.size() > 1) blocks.push_back(std::move(slices));
   if (!report.models.empty()) blocks.push_back(model_block(report));
+  if (!report.space.empty()) blocks.push_back(tuning_block(report));
   for (Block& block : blocks) drop_empty_columns(block);
   return blocks;
 }
@@ -146,6 +169,25 @@ Json to_object(const ComparedCell& cell, bool reference) {
   return object;
 }
 
+Json to_object(const Tuning& tuning) {
+  Json trials = Json::array();
+  for (const Trial& trial : tuning.trials) {
+    Json rungs = Json::array();
+    for (const Trial::Rung& rung : trial.rungs) rungs.push_back({{"epochs", rung.epochs}, {"validation", number_or_null(rung.validation)}});
+    trials.push_back({{"settings", trial.settings}, {"rungs", std::move(rungs)}});
+  }
+  return {{"trials", std::move(trials)}, {"chosen", tuning.chosen}};
+}
+
+// {model: [fold]}
+Json choices(const ComparisonReport& report) {
+  Json all = Json::object();
+  for (const ComparedModel& model : report.models) {
+    for (const Tuning& tuning : model.tunings) all[model.name].push_back(to_object(tuning));
+  }
+  return all;
+}
+
 Json to_object(const ComparedModel& model) {
   Json runs = Json::array();
   for (const ComparedRun& run : model.runs) {
@@ -173,6 +215,8 @@ double ComparedModel::seconds() const {
   for (const ComparedRun& run : runs) sum += run.result.seconds;
   return runs.empty() ? 0 : sum / static_cast<double>(runs.size());
 }
+
+std::string choices_json(const ComparisonReport& report) { return json_text(choices(report)) + "\n"; }
 
 std::string to_text(const ComparisonReport& report) {
   std::string text = headline(report) + "\n";
@@ -228,9 +272,14 @@ std::string to_json(const ComparisonReport& report) {
     tables.push_back({{"slice", table.slice}, {"metric", table.metric}, {"unit", table.unit}, {"used", table.used}, {"skipped", table.skipped},
                       {"systems", std::move(cells)}});
   }
-  return json_text(Json{{"split", report.part}, {"data", report.data}, {"lists", c.lists}, {"users", c.users}, {"interval", c.level},
-                        {"reference", c.systems[c.reference]}, {"metric", report.metric}, {"models", std::move(models)},
-                        {"tables", std::move(tables)}}) + "\n";
+  Json object{{"split", report.part}, {"data", report.data}, {"lists", c.lists}, {"users", c.users}, {"interval", c.level},
+              {"reference", c.systems[c.reference]}, {"metric", report.metric}, {"models", std::move(models)}};
+  if (!report.space.empty()) {
+    for (const SearchOption& option : report.space) object["space"][option.key] = option.values;
+    object["tuning"] = choices(report);
+  }
+  object["tables"] = std::move(tables);
+  return json_text(object) + "\n";
 }
 
 }  // namespace piano::tools

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "piano/comparison.h"
-#include "piano/training_run.h"
+#include "piano/tuning.h"
 
 namespace piano::tools {
 
@@ -21,6 +21,7 @@ struct ComparedModel {
   std::string name;
   std::vector<std::string> settings;  // what differs from the defaults, but for the seed
   std::vector<ComparedRun> runs;
+  std::vector<Tuning> tunings;        // one per fold, or none
 
   double seconds() const;             // mean over runs
 };
@@ -30,8 +31,12 @@ struct ComparisonReport {
   std::string part;                   // "test"
   std::vector<std::string> data;      // one file per fold
   std::vector<ComparedModel> models;
+  std::vector<SearchOption> space;    // what was tuned; empty: nothing
   std::string metric;                 // the one that comes first, and that slices are shown for in text and Markdown
 };
+
+// What each model tried on which fold, what validation said, and what was chosen: a function of the training and validation parts alone.
+std::string choices_json(const ComparisonReport& report);
 
 std::string to_text(const ComparisonReport& report);
 std::string to_markdown(const ComparisonReport& report);
