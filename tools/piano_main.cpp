@@ -25,6 +25,7 @@ std::span<const Verb> verbs() {
       {"compare", "models, seeds and folds in one table, with paired intervals", compare},
       {"rerank", "re-ranks requests: JSON lines in, JSON lines out", rerank},
       {"inspect", "says what is in a model, data or training file", inspect},
+      {"export", "writes candidates as SVMLight, for other learners", export_svmlight},
       {"bench", "measures training and re-ranking on this machine", bench},
       {"selftest", "checks this binary on this machine", selftest},
       {"version", "version, compiler and kernels", version},
