@@ -22,6 +22,8 @@ namespace {
 // The first five in the order of EvaluationSet::heuristics.
 const std::vector<std::string> kHeuristics{"initial", "popularity", "last", "cosine", "memorised", "random", "oracle"};
 
+constexpr const char* kPermuted = "+permuted";
+
 std::vector<std::string> split_at_commas(const std::string& text) {
   std::vector<std::string> parts;
   for (std::size_t at = 0; at <= text.size();) {
@@ -52,6 +54,7 @@ struct Plan {
   std::vector<std::int64_t> seeds;
   std::int64_t trials = 0;                                         // 0: no tuning
   std::vector<SearchOption> space;
+  bool permuted = false;                                           // beside each model, itself on shuffled histories
   std::vector<std::string> heuristics;
   std::vector<std::pair<std::string, std::vector<std::string>>> scores;  // name, files; a name again: a further seed
   std::vector<std::string> systems() const;
@@ -60,7 +63,10 @@ struct Plan {
 std::vector<std::string> Plan::systems() const {
   std::vector<std::string> names = heuristics;
   for (const auto& [name, files] : scores) names.push_back(name);
-  for (const NamedConfig& model : models) names.push_back(model.name);
+  for (const NamedConfig& model : models) {
+    names.push_back(model.name);
+    if (permuted) names.push_back(model.name + kPermuted);
+  }
   return names;
 }
 
@@ -88,6 +94,7 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   if (failed) throw Error(ErrorCode::io, plan.out + ": cannot make the folder: " + failed.message());
   plan.seeds = seeds_of(line);
   plan.models = models_of(line);
+  plan.permuted = line.given("permute-past-queries");
   plan.trials = line.integer("tune", 0, 10000);
   plan.space = space_of(line);
   if (line.given("vary") && plan.trials == 0) throw Error(ErrorCode::usage, "--vary means nothing without --tune N");
@@ -100,6 +107,9 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   }
   std::vector<std::string> taken;
   for (const NamedConfig& model : plan.models) taken.push_back(model.name);
+  if (plan.permuted) {
+    for (const NamedConfig& model : plan.models) require_name(model.name + kPermuted, taken);
+  }
   if (line.text("heuristics") != "none") {
     std::vector<std::string> heuristics(kHeuristics.begin(), kHeuristics.end() - (line.given("oracle") ? 0 : 1));
     if (line.given("heuristics")) heuristics = split_at_commas(line.text("heuristics"));
@@ -200,12 +210,15 @@ void add_systems(const Plan& plan, const EvaluationSet& set, const std::vector<C
   }
   for (const auto& [name, files] : plan.scores) comparer.add(name, {name, read_scores(files, set.lists), {}, {}, {}, {}});
   for (const ComparedModel& model : models) {
-    for (std::size_t run = 0; run < model.runs.size(); run += plan.data.size()) {  // one seed: its folds, in order
-      Predictions all;
-      for (std::size_t fold = 0; fold < plan.data.size(); ++fold) {
-        append(all, predict(*Model::load(run_model(model.runs[run + fold].folder)), plan.data[fold], plan.parts[fold].requests, pool));
+    for (const bool permuted : {false, true}) {
+      if (permuted && !plan.permuted) continue;
+      for (std::size_t run = 0; run < model.runs.size(); run += plan.data.size()) {  // one seed: its folds, in order
+        Predictions all;
+        for (std::size_t fold = 0; fold < plan.data.size(); ++fold) {
+          append(all, predict(*Model::load(run_model(model.runs[run + fold].folder)), plan.data[fold], plan.parts[fold].requests, pool, permuted));
+        }
+        comparer.add(model.name + (permuted ? kPermuted : ""), all);
       }
-      comparer.add(model.name, all);
     }
   }
 }
@@ -232,6 +245,7 @@ void compare(const Arguments& arguments) {
       .repeatable("vary", "KEY=VALUE,..", "with --tune: an option to try values of (default: learning rate, dropouts, width, batch; docs/compare.md)")
       .value("heuristics", "LIST", "", "some of initial,popularity,last,cosine,memorised,random,oracle, or none (default: all; oracle with --oracle)")
       .repeatable("scores", "NAME=FILE,..", "scores from elsewhere: lines of request, item, score; the name again: a further seed")
+      .flag("permute-past-queries", "beside each model NAME a system NAME+permuted: a control, the queries within each history shuffled")
       .value("reference", "NAME", "", "what all others are compared with (default: the first model)")
       .value("metric", "NAME", "", "what comes first, and is shown by slice (default: MRR target where there are targets, else NDCG@10 click+conversion)")
       .value("split", "PART", "test", "train | valid | test | all")
