@@ -54,7 +54,7 @@ struct Plan {
   std::vector<std::int64_t> seeds;
   std::int64_t trials = 0;                                         // 0: no tuning
   std::vector<SearchOption> space;
-  bool permuted = false;                                           // beside each model, itself on shuffled histories
+  bool permuted = false;                                           // beside the reference, itself on shuffled histories
   std::vector<std::string> heuristics;
   std::vector<std::pair<std::string, std::vector<std::string>>> scores;  // name, files; a name again: a further seed
   std::vector<std::string> systems() const;
@@ -63,10 +63,7 @@ struct Plan {
 std::vector<std::string> Plan::systems() const {
   std::vector<std::string> names = heuristics;
   for (const auto& [name, files] : scores) names.push_back(name);
-  for (const NamedConfig& model : models) {
-    names.push_back(model.name);
-    if (permuted) names.push_back(model.name + kPermuted);
-  }
+  for (const NamedConfig& model : models) names.push_back(model.name);
   return names;
 }
 
@@ -94,7 +91,6 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   if (failed) throw Error(ErrorCode::io, plan.out + ": cannot make the folder: " + failed.message());
   plan.seeds = seeds_of(line);
   plan.models = models_of(line);
-  plan.permuted = line.given("permute-past-queries");
   plan.trials = line.integer("tune", 0, 10000);
   plan.space = space_of(line);
   if (line.given("vary") && plan.trials == 0) throw Error(ErrorCode::usage, "--vary means nothing without --tune N");
@@ -107,9 +103,6 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   }
   std::vector<std::string> taken;
   for (const NamedConfig& model : plan.models) taken.push_back(model.name);
-  if (plan.permuted) {
-    for (const NamedConfig& model : plan.models) require_name(model.name + kPermuted, taken);
-  }
   if (line.text("heuristics") != "none") {
     std::vector<std::string> heuristics(kHeuristics.begin(), kHeuristics.end() - (line.given("oracle") ? 0 : 1));
     if (line.given("heuristics")) heuristics = split_at_commas(line.text("heuristics"));
@@ -136,6 +129,12 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   if (std::find(systems.begin(), systems.end(), plan.reference) == systems.end()) {
     const std::string near = nearest(plan.reference, systems);
     throw Error(ErrorCode::usage, "--reference: no system is called '" + plan.reference + "'" + (near.empty() ? "" : ": did you mean '" + near + "'?"));
+  }
+  plan.permuted = line.given("permute-past-queries");
+  if (plan.permuted) {
+    require_name(plan.reference + kPermuted, systems);
+    const bool model = std::any_of(plan.models.begin(), plan.models.end(), [&](const NamedConfig& m) { return m.name == plan.reference; });
+    if (!model) throw Error(ErrorCode::usage, "--permute-past-queries: the reference, '" + plan.reference + "', is no model that reads them");
   }
   if (line.all("data").empty()) throw Error(ErrorCode::usage, "--data FILE is needed; see piano help compare");
   for (const std::string& path : line.all("data")) plan.data.push_back(open_dataset(path));
@@ -211,7 +210,7 @@ void add_systems(const Plan& plan, const EvaluationSet& set, const std::vector<C
   for (const auto& [name, files] : plan.scores) comparer.add(name, {name, read_scores(files, set.lists), {}, {}, {}, {}});
   for (const ComparedModel& model : models) {
     for (const bool permuted : {false, true}) {
-      if (permuted && !plan.permuted) continue;
+      if (permuted && !(plan.permuted && model.name == plan.reference)) continue;
       for (std::size_t run = 0; run < model.runs.size(); run += plan.data.size()) {  // one seed: its folds, in order
         Predictions all;
         for (std::size_t fold = 0; fold < plan.data.size(); ++fold) {
@@ -245,7 +244,7 @@ void compare(const Arguments& arguments) {
       .repeatable("vary", "KEY=VALUE,..", "with --tune: an option to try values of (default: learning rate, dropouts, width, batch; docs/compare.md)")
       .value("heuristics", "LIST", "", "some of initial,popularity,last,cosine,memorised,random,oracle, or none (default: all; oracle with --oracle)")
       .repeatable("scores", "NAME=FILE,..", "scores from elsewhere: lines of request, item, score; the name again: a further seed")
-      .flag("permute-past-queries", "beside each model NAME a system NAME+permuted: a control, the queries within each history shuffled")
+      .flag("permute-past-queries", "beside the reference NAME a system NAME+permuted: a control, itself with the queries within each history shuffled")
       .value("reference", "NAME", "", "what all others are compared with (default: the first model)")
       .value("metric", "NAME", "", "what comes first, and is shown by slice (default: MRR target where there are targets, else NDCG@10 click+conversion)")
       .value("split", "PART", "test", "train | valid | test | all")
