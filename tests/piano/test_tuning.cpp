@@ -1,7 +1,7 @@
 // The tuning budget: what is drawn, who survives, and that nothing but the validation part has a say.
 #include <doctest/doctest.h>
 
-#include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "piano/tuning.h"
