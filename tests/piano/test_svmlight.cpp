@@ -1,6 +1,7 @@
 // The exported numbers are those that the model is given.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <map>
 #include <sstream>
 
