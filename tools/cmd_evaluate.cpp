@@ -15,20 +15,10 @@
 #include "tools/command_line.h"
 #include "tools/oracle.h"
 #include "tools/output.h"
+#include "tools/systems.h"
 
 namespace piano::tools {
 namespace {
-
-const std::vector<std::string> kParts{"train", "valid", "test", "all"};
-
-std::vector<std::int64_t> requests_of(const data::Dataset& dataset, std::size_t part) {
-  std::vector<std::int64_t> requests;
-  for (std::int64_t r = 0; r < dataset.size(); ++r) {
-    if (part == 3 || static_cast<std::size_t>(dataset.split(r)) == part) requests.push_back(r);
-  }
-  if (requests.empty()) throw Error(ErrorCode::data, dataset.path() + ": no request in the part '" + kParts[part] + "'; try --split all");
-  return requests;
-}
 
 Predictions predictions_of(const Config& config, const PredictedLogits& logits) {
   Predictions p;
@@ -140,7 +130,7 @@ void evaluate(const Arguments& arguments) {
   const auto model = Model::load(line.required("model"));
   const Model::Impl& m = model->impl();
   const data::Dataset dataset = dataset_of(line);
-  const std::vector<std::int64_t> requests = requests_of(dataset, part);
+  const std::vector<std::int64_t> requests = requests_of(dataset, kParts[part]);
   options.list_label = m.config.list.label;
   if (options.list_label == ListLabel::count) log_info("P_ctr and P_cvr: n/a, the model predicts counts (list.label = count), no probabilities");
 
@@ -151,7 +141,9 @@ void evaluate(const Arguments& arguments) {
   ThreadPool pool(threads_of(line));
   Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
   std::vector<Predictions> systems = std::move(set.heuristics);
-  systems.push_back(predictions_of(m.config, predictor.predict(dataset, requests, line.given("permute-past-queries"))));
+  const PredictedLogits logits = predictor.predict(dataset, requests, line.given("permute-past-queries"));
+  systems.push_back(predictions_of(m.config, logits));
+  m.calibration.apply(logits, systems.back());
 
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
   const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;

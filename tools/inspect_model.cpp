@@ -51,6 +51,7 @@ void inspect_model(const std::string& path, Json& out, std::vector<std::string>&
   out["name"] = model->name();
   out["changed_options"] = changed(m.config);
   out["config"] = config_of(m.config);
+  if (m.calibration.fitted()) out["calibration"] = {{"click", m.calibration.click.text()}, {"conversion", m.calibration.conversion.text()}};
   out["schema"] = schema_of(m.features);
   out["vocabularies"] = {{"user", m.features.user.rows()}, {"query", m.features.query.rows()}, {"term", m.features.term.rows()},
                          {"item", m.features.item.rows()}, {"action", m.features.action.rows()}};
