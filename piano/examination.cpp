@@ -14,7 +14,7 @@
 namespace piano {
 namespace {
 
-constexpr int kStartRounds = 30, kMostRounds = 2000;
+constexpr int kStartRounds = 30, kMostRounds = 100;
 constexpr double kConverged = 1e-5;  // the largest change of a theta in a round
 
 }  // namespace

@@ -12,12 +12,13 @@ setting() {  # name, theta: given | em, flags of simulate
   local name=$1 theta=$2 world
   shift 2
   [ -e "$out/$name.json" ] || {
-    for world in $(seq 1 "$worlds"); do
+    touch "$out/$name.partial"  # what is there is not done again
+    for world in $(seq $(($(wc -l < "$out/$name.partial") + 1)) "$worlds"); do
       "$piano" simulate --requests 2000 --users 500 --seed "$world" "$@" --out "$out/log" --oracle "$out/oracle" 2> /dev/null
       "$piano" prepare --split none --out "$out/data" "$out/log" > /dev/null
       "$piano" ope --data "$out/data" --policy oracle --oracle "$out/oracle" --replicates 200 --json \
-        $([ "$theta" = em ] || echo --theta "$theta") 2> /dev/null
-    done > "$out/$name.partial"
+        $([ "$theta" = em ] || echo --theta "$theta") >> "$out/$name.partial" 2> /dev/null
+    done
     mv "$out/$name.partial" "$out/$name.json"
   }
   python3 - "$name" "$out/$name.json" <<'PYTHON'
@@ -44,4 +45,5 @@ setting "theta given" "$out/theta-0.3" --eta 0 --swap 0.5
 setting "no swaps" "$out/theta-0.3" --eta 0
 setting "strong position bias" "$out/theta-1" --eta 0 --swap 0.5 --position-bias 1
 setting "theta by EM" em --eta 0 --swap 1
+setting "theta by EM, 8,000" em --eta 0 --swap 1 --requests 8000 --users 2000
 for eta in 0.5 2; do setting "eta $eta" "$out/theta-0.3" --eta $eta --swap 0.5; done
