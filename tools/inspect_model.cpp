@@ -93,7 +93,7 @@ void inspect_oracle(const SafetensorsFile& file, Json& out) {
   for (const float p : probability) sum += static_cast<double>(p);
   out["size"] = {{"requests", file.values<std::int64_t>("offsets").size() - 1}, {"candidates", probability.size()}};
   if (!probability.empty()) out["size"]["mean_true_conversion"] = sum / static_cast<double>(probability.size());
-  for (const char* key : {"synthetic", "seed", "kappa", "eta", "position_bias"}) {
+  for (const char* key : {"synthetic", "seed", "kappa", "eta", "position_bias", "swap"}) {
     const auto entry = file.metadata().find(key);
     if (entry != file.metadata().end()) out["simulator"][key] = entry->second;
   }
