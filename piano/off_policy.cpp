@@ -119,9 +119,19 @@ std::vector<double> estimates_of(const SumsOfUsers& users, UserWeights weights) 
   return values;
 }
 
-OffPolicyReport report(const Policy& policy, Examination examination, const ShownLog& log, const JointStatistic& statistic,
-                       const BootstrapOptions& options) {
-  const std::vector<Estimate> e = bootstrap(log.users, statistic, options);
+// All the estimates for one draw of users: bootstrap() asks its statistics in turn for each draw, and the first one computes for all.
+using AllEstimates = std::function<std::vector<double>(UserWeights)>;
+
+OffPolicyReport report(const Policy& policy, Examination examination, const ShownLog& log, const AllEstimates& all, const BootstrapOptions& options) {
+  std::vector<double> values;
+  std::vector<Statistic> statistics;
+  for (std::size_t k = 0; k < 2 * kEstimates; ++k) {
+    statistics.push_back([&, k](UserWeights weights) {
+      if (k == 0) values = all(weights);
+      return values[k];
+    });
+  }
+  const std::vector<Estimate> e = bootstrap(log.users, statistics, options);
   const auto of = [&](std::size_t at) { return OffPolicyEstimates{e[at], e[at + 1], e[at + 2], e[at + 3], e[at + 4]}; };
   return {std::move(examination), policy.positions_vary(), of(0), of(kEstimates)};
 }
@@ -203,8 +213,8 @@ OffPolicyReport off_policy(const ShownLog& log, std::span<const std::int32_t> ne
   const std::vector<double> once(static_cast<std::size_t>(log.users), 1.0);
   Examination examination = estimator.estimate(once);
   const Policy policy(log, new_position, examination);
-  const JointStatistic statistic = [&](UserWeights w) { return estimates_of(by_user(log, policy.sums(estimator.estimate(w), w)), w); };
-  return report(policy, std::move(examination), log, statistic, options);
+  const AllEstimates all = [&](UserWeights w) { return estimates_of(by_user(log, policy.sums(estimator.estimate(w), w)), w); };
+  return report(policy, std::move(examination), log, all, options);
 }
 
 }  // namespace piano

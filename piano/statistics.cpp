@@ -16,28 +16,27 @@ double quantile(std::span<const double> ascending, double fraction) {
   return ascending[below] + (at - static_cast<double>(below)) * (ascending[above] - ascending[below]);
 }
 
-std::vector<Estimate> bootstrap(std::int32_t users, const JointStatistic& statistic, const BootstrapOptions& options) {
+std::vector<Estimate> bootstrap(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options) {
   PIANO_CHECK(users > 0, "a bootstrap needs at least one user");
   PIANO_CHECK(options.level > 0 && options.level < 1, "the level of an interval lies between 0 and 1");
   std::vector<double> weights(static_cast<std::size_t>(users), 1.0);
   std::vector<Estimate> estimates;
-  for (const double value : statistic(weights)) {
+  for (const Statistic& statistic : statistics) {
     constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
-    estimates.push_back({value, undefined, undefined, 0});
+    estimates.push_back({statistic(weights), undefined, undefined, 0});
   }
-  const std::size_t count = estimates.size();
-  std::vector<std::vector<double>> drawn(count);
+  std::vector<std::vector<double>> drawn(statistics.size());
   RandomStream random(options.seed, "bootstrap");
   for (std::int32_t replicate = 0; replicate < options.replicates; ++replicate) {
     std::fill(weights.begin(), weights.end(), 0.0);
     for (std::int32_t i = 0; i < users; ++i) weights[static_cast<std::size_t>(random.below(static_cast<std::uint64_t>(users)))] += 1;
-    const std::vector<double> values = statistic(weights);
-    for (std::size_t s = 0; s < count; ++s) {
-      if (!std::isnan(values[s])) drawn[s].push_back(values[s]);
+    for (std::size_t s = 0; s < statistics.size(); ++s) {
+      const double value = statistics[s](weights);
+      if (!std::isnan(value)) drawn[s].push_back(value);
     }
   }
   const double tail = (1 - options.level) / 2;
-  for (std::size_t s = 0; s < count; ++s) {
+  for (std::size_t s = 0; s < statistics.size(); ++s) {
     if (drawn[s].empty()) continue;
     std::sort(drawn[s].begin(), drawn[s].end());
     estimates[s].low = quantile(drawn[s], tail);
@@ -45,15 +44,6 @@ std::vector<Estimate> bootstrap(std::int32_t users, const JointStatistic& statis
     estimates[s].replicates = static_cast<std::int64_t>(drawn[s].size());
   }
   return estimates;
-}
-
-std::vector<Estimate> bootstrap(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options) {
-  const JointStatistic all = [&](UserWeights weights) {
-    std::vector<double> values;
-    for (const Statistic& statistic : statistics) values.push_back(statistic(weights));
-    return values;
-  };
-  return bootstrap(users, all, options);
 }
 
 double UserSums::ratio(UserWeights weights) const {

@@ -29,10 +29,6 @@ struct Estimate {
 // Deterministic in (users, statistics, options). One Estimate per statistic.
 std::vector<Estimate> bootstrap(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options);
 
-// Several numbers that are best computed together. Always as many.
-using JointStatistic = std::function<std::vector<double>(UserWeights)>;
-std::vector<Estimate> bootstrap(std::int32_t users, const JointStatistic& statistic, const BootstrapOptions& options);
-
 // Linear interpolation between order statistics: at (n-1)·fraction. requires: ascending, not empty
 double quantile(std::span<const double> ascending, double fraction);
 
