@@ -43,6 +43,7 @@ void Batch::clear() {
   clear_item(item);
   for (std::vector<float>* column : {&dense, &vector, &match, &score, &click, &conversion, &labelled, &value, &recency}) column->clear();
   rank.clear();
+  position.clear();
 }
 
 std::int32_t age_bucket(std::int64_t seconds) {

@@ -57,6 +57,7 @@ struct Batch {
   std::vector<float> match;                   // (rows, match features): scaled
   std::vector<float> score;                   // (rows, 2 when schema.has_score): scaled score, present
   std::vector<std::int32_t> rank;             // initial rank, 0 = top
+  std::vector<std::int32_t> position;         // shown at, from 1; 0: not shown
   std::vector<float> click, conversion;       // labels, 0 when absent
   std::vector<float> labelled;                // 1: click and conversion are known and the item was shown; else 0
   std::vector<float> value;                   // what a conversion is worth; 1 when absent

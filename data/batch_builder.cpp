@@ -164,6 +164,7 @@ void BatchBuilder::Impl::append_candidates(const RawColumns& log, const RawIdMap
   append_scaled(log.score, begin, end, features.score, schema.has_score ? 1 : 0, b.score);
   std::int32_t* rank = grow(b.rank, n);
   std::iota(rank, rank + n, 0);
+  std::ranges::copy(part(log.position, begin, end), grow(b.position, n));
   const auto append_flags = [&](std::span<const std::uint8_t> flags, std::vector<float>& out) {
     std::ranges::copy(part(flags, begin, end), grow(out, n));
   };

@@ -120,6 +120,7 @@ void BatchBuilder::reserve(const BatchExtent& extent, Batch& batch) {
   batch.match.reserve(rows * impl_->match.width());
   batch.score.reserve(rows * 2);
   batch.rank.reserve(rows);
+  batch.position.reserve(rows);
   for (std::vector<float>* column : {&batch.click, &batch.conversion, &batch.labelled, &batch.value, &batch.recency}) column->reserve(rows);
   const auto matches = rows * static_cast<std::size_t>(std::min(extent.history_rows, impl_->limits.max_history)) * impl_->match.columns();
   batch.history_match.offsets.reserve(lists + 1);

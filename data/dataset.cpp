@@ -110,6 +110,7 @@ std::int32_t Dataset::raw_items() const { return static_cast<std::int32_t>(colum
 std::span<const std::uint8_t> Dataset::clicks() const { return columns_->click; }
 std::span<const std::uint8_t> Dataset::conversions() const { return columns_->conversion; }
 std::span<const std::uint8_t> Dataset::labelled() const { return columns_->labelled; }
+std::span<const std::int32_t> Dataset::positions() const { return columns_->position; }
 
 const std::string& Dataset::metadata(const std::string& key) const {
   static const std::string none;

@@ -48,6 +48,7 @@ class Dataset {
   std::span<const std::uint8_t> clicks() const;             // (candidates): 0/1
   std::span<const std::uint8_t> conversions() const;
   std::span<const std::uint8_t> labelled() const;           // 1: labels known and shown
+  std::span<const std::int32_t> positions() const;          // shown at, from 1; 0: not shown
   const std::string& metadata(const std::string& key) const;// "" when absent: split kind, folds, sources, ...
 
   struct Columns;                                           // data/dataset_columns.h: raw ids, for the data layer and for counting

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "data/request_json.h"
+#include "data/simulator_response.h"
 #include "data/simulator_world.h"
 #include "engine/base/error.h"
 #include "engine/base/safetensors.h"
@@ -23,9 +24,6 @@ constexpr double kClickThreshold = 1.05, kClickTaste = 0.70, kClickLoved = 0.5, 
 constexpr double kConvertThreshold = 0.95, kConvertTaste = 0.75, kConvertLoved = 0.9, kConvertQuality = 0.15;
 // The first ranker sees quality and the words of the query, through noise.
 constexpr double kRankQuality = 0.7, kRankRelevance = 0.8, kRankNoise = 0.6;
-// Competition: how much of a neighbour one place and two places away counts.
-constexpr std::array<double, 3> kNeighbour = {0.0, 1.0, 0.5};
-constexpr double kSameArtist = 1.0, kSameGenre = 0.6;
 
 double probit(double utility) { return 0.5 * std::erfc(-utility / std::sqrt(2.0)); }
 
@@ -39,18 +37,18 @@ struct Wish {
   std::string words;
 };
 
-struct Shown {
+struct Listed {
   std::int32_t track = 0;
   float score = 0;
-  double click = 0, convert = 0;           // P(click) in isolation; P(convert | click)
-  double competition = 1, examined = 1;    // factors on P(click)
+  std::size_t place = 0;  // where it is shown, from 0
+  double seen = 1;        // factor on P(click): examination and competition
 };
 
 class Simulator {
  public:
   explicit Simulator(const SimulatorOptions& options)
       : options_(options), world_(options), wishes_(options.seed, "simulator.wishes"), retrieval_(options.seed, "simulator.retrieval"),
-        ranker_(options.seed, "simulator.ranker"), choices_(options.seed, "simulator.choices") {}
+        ranker_(options.seed, "simulator.ranker"), swaps_(options.seed, "simulator.swaps"), choices_(options.seed, "simulator.choices") {}
 
   std::string line(std::int64_t index, SimulatorOracle* oracle);
 
@@ -59,15 +57,19 @@ class Simulator {
   Wish make_wish(const User& user);
   void retrieve(const Wish& wish);
   void rank(const Wish& wish);
+  void place();
   void judge(const User& user, const Wish& wish);
   double relevance(const Wish& wish, const Track& track, std::int32_t index) const;
   double words_match(const Wish& wish, const Track& track, std::int32_t index) const;
 
   SimulatorOptions options_;
   World world_;
-  RandomStream wishes_, retrieval_, ranker_, choices_;
+  RandomStream wishes_, retrieval_, ranker_, swaps_, choices_;
   std::int64_t time_ = kFirstTime;
-  std::vector<Shown> list_;
+  std::vector<Listed> list_;      // in the first ranker's order
+  std::vector<TrueItem> shown_;   // in the order shown
+  bool swapped_ = false;
+  Response response_;             // to shown_
 };
 
 Wish Simulator::make_wish(const User& user) {
@@ -108,11 +110,9 @@ void Simulator::retrieve(const Wish& wish) {
   list_.clear();
   const std::size_t size = kShortestList + retrieval_.below(kLongestList - kShortestList + 1);
   const auto take = [&](std::int32_t index) {
-    const bool taken = std::any_of(list_.begin(), list_.end(), [&](const Shown& s) { return s.track == index; });
+    const bool taken = std::any_of(list_.begin(), list_.end(), [&](const Listed& s) { return s.track == index; });
     if (taken || list_.size() == size) return;
-    Shown shown;
-    shown.track = index;
-    list_.push_back(shown);
+    list_.push_back({.track = index});
   };
   // A tenth of the list's length in draws, `tenths` times over; what was drawn before is drawn in vain.
   const auto draw = [&](const Lottery& lottery, std::size_t tenths) {
@@ -147,45 +147,51 @@ double Simulator::relevance(const Wish& wish, const Track& t, std::int32_t index
 }
 
 void Simulator::rank(const Wish& wish) {
-  for (Shown& shown : list_) {
-    const Track& t = track(shown.track);
+  for (Listed& listed : list_) {
+    const Track& t = track(listed.track);
     const double score =
-        kRankQuality * t.quality + kRankRelevance * words_match(wish, t, shown.track) + kRankNoise * ranker_.normal();
-    shown.score = static_cast<float>(std::round(score * 1000.0) / 1000.0);
+        kRankQuality * t.quality + kRankRelevance * words_match(wish, t, listed.track) + kRankNoise * ranker_.normal();
+    listed.score = static_cast<float>(std::round(score * 1000.0) / 1000.0);
   }
-  std::stable_sort(list_.begin(), list_.end(), [](const Shown& a, const Shown& b) { return a.score > b.score; });
+  std::stable_sort(list_.begin(), list_.end(), [](const Listed& a, const Listed& b) { return a.score > b.score; });
 }
 
-// The true probabilities of the list in its order.
+// Where each is shown: in the ranker's order, except that now and then two change places (the swap experiment of Joachims et al. 2017).
+void Simulator::place() {
+  for (std::size_t i = 0; i < list_.size(); ++i) list_[i].place = i;
+  swapped_ = swaps_.uniform() < options_.swap;
+  const std::size_t first = swaps_.below(list_.size()), other = swaps_.below(list_.size() - 1);
+  if (swapped_) std::swap(list_[first].place, list_[other + (other >= first ? 1 : 0)].place);
+}
+
+// The true probabilities of the list as it is shown.
 void Simulator::judge(const User& user, const Wish& wish) {
   const auto& taste = user.taste[static_cast<std::size_t>(wish.mood)];
-  for (std::size_t i = 0; i < list_.size(); ++i) {
-    Shown& shown = list_[i];
-    const Track& t = track(shown.track);
+  shown_.resize(list_.size());
+  for (const Listed& listed : list_) {
+    const Track& t = track(listed.track);
     const double likes = taste[static_cast<std::size_t>(t.genre)];
     const double loved = std::count(user.loved.begin(), user.loved.end(), t.artist) > 0 ? 1.0 : 0.0;
-    shown.click = probit(kClickTaste * likes + kClickLoved * loved + kClickRelevance * relevance(wish, t, shown.track) +
-                         kClickQuality * t.quality + user.ease - kClickThreshold);
-    shown.convert = probit(kConvertTaste * likes + kConvertLoved * loved + kConvertQuality * t.quality - kConvertThreshold);
-
-    double crowd = 0;
-    for (std::size_t j = i >= 2 ? i - 2 : 0; j < std::min(list_.size(), i + 3); ++j) {
-      const Track& other = track(list_[j].track);
-      const double similar = other.artist == t.artist ? kSameArtist : other.genre == t.genre ? kSameGenre : 0.0;
-      crowd += kNeighbour[i > j ? i - j : j - i] * similar;
-    }
-    shown.competition = 1.0 / (1.0 + options_.eta * crowd);
-    shown.examined = std::pow(static_cast<double>(i + 1), -options_.position_bias);
+    TrueItem& item = shown_[listed.place];
+    item.click = probit(kClickTaste * likes + kClickLoved * loved + kClickRelevance * relevance(wish, t, listed.track) +
+                        kClickQuality * t.quality + user.ease - kClickThreshold);
+    item.convert = probit(kConvertTaste * likes + kConvertLoved * loved + kConvertQuality * t.quality - kConvertThreshold);
+    item.artist = t.artist, item.genre = t.genre;
+  }
+  for (Listed& listed : list_) {
+    listed.seen = competition(shown_, listed.place, options_.eta) * examination(listed.place + 1, options_.position_bias);
   }
 }
 
-void record(const std::vector<Shown>& list, std::string_view id, SimulatorOracle& oracle) {
-  for (const Shown& shown : list) {
-    const double seen = shown.competition * shown.examined;
-    oracle.click.push_back(static_cast<float>(shown.click));
-    oracle.conversion.push_back(static_cast<float>(shown.click * shown.convert));
-    oracle.click_shown.push_back(static_cast<float>(seen * shown.click));
-    oracle.conversion_shown.push_back(static_cast<float>(seen * shown.click * shown.convert));
+void record(const std::vector<Listed>& list, const std::vector<TrueItem>& shown, std::string_view id, SimulatorOracle& oracle) {
+  for (const Listed& listed : list) {
+    const TrueItem& item = shown[listed.place];
+    oracle.click.push_back(static_cast<float>(item.click));
+    oracle.conversion.push_back(static_cast<float>(item.click * item.convert));
+    oracle.click_shown.push_back(static_cast<float>(listed.seen * item.click));
+    oracle.conversion_shown.push_back(static_cast<float>(listed.seen * item.click * item.convert));
+    oracle.artist.push_back(item.artist);
+    oracle.genre.push_back(item.genre);
   }
   oracle.offsets.push_back(static_cast<std::int64_t>(oracle.click.size()));
   oracle.ids.insert(oracle.ids.end(), id.begin(), id.end());
@@ -198,7 +204,9 @@ std::string Simulator::line(std::int64_t index, SimulatorOracle* oracle) {
   const Wish wish = make_wish(user);
   retrieve(wish);
   rank(wish);
+  place();
   judge(user, wish);
+  respond(shown_, {options_.eta, options_.position_bias}, choices_, response_);
 
   const std::string id = "synthetic-" + std::to_string(options_.seed) + "-" + std::to_string(index);
   // Views into the world, and room that does not move while the request is written.
@@ -206,25 +214,23 @@ std::string Simulator::line(std::int64_t index, SimulatorOracle* oracle) {
   std::vector<std::array<Field, 2>> fields(list_.size());
   std::vector<std::array<float, 2>> dense(list_.size());
   std::vector<Candidate> candidates(list_.size());
-  const double depth = choices_.uniform();  // position r is looked at when P(examined) exceeds it: the top always is
   for (std::size_t i = 0; i < list_.size(); ++i) {
-    const Shown& shown = list_[i];
-    const Track& t = track(shown.track);
-    const bool click = choices_.uniform() < shown.click * shown.competition && depth < shown.examined;
-    const bool convert = choices_.uniform() < shown.convert && click;
+    const Listed& listed = list_[i];
+    const Track& t = track(listed.track);
     values[i] = {world_.artists[static_cast<std::size_t>(t.artist)].id, kGenreNames[static_cast<std::size_t>(t.genre)]};
     fields[i][0] = {"artist", {&values[i][0], 1}};
     fields[i][1] = {"genre", {&values[i][1], 1}};
-    dense[i] = {static_cast<float>(std::round(t.log_popularity * 1000.0) / 1000.0), static_cast<float>(words_match(wish, t, shown.track))};
+    dense[i] = {static_cast<float>(std::round(t.log_popularity * 1000.0) / 1000.0), static_cast<float>(words_match(wish, t, listed.track))};
     Candidate& candidate = candidates[i];
     candidate.id = t.id;
-    candidate.score = shown.score;
+    candidate.score = listed.score;
     candidate.fields = fields[i];
     candidate.dense = dense[i];
-    candidate.click = click;
-    candidate.conversion = convert;
+    candidate.click = response_.click[listed.place] != 0;
+    candidate.conversion = response_.conversion[listed.place] != 0;
+    if (swapped_) candidate.position = static_cast<std::int32_t>(listed.place + 1);
   }
-  if (oracle) record(list_, id, *oracle);
+  if (oracle) record(list_, shown_, id, *oracle);
 
   Request request;
   request.id = id;
@@ -241,6 +247,7 @@ void check(const SimulatorOptions& options) {
   if (options.users < 0) refuse("expected a number of users >= 0, got " + std::to_string(options.users));
   if (!(options.kappa >= 0 && options.kappa <= 1)) refuse("expected kappa between 0 and 1, got " + std::to_string(options.kappa));
   if (!(options.eta >= 0 && options.eta <= 100)) refuse("expected eta between 0 and 100, got " + std::to_string(options.eta));
+  if (!(options.swap >= 0 && options.swap <= 1)) refuse("expected swap between 0 and 1, got " + std::to_string(options.swap));
   if (!(options.position_bias >= 0 && options.position_bias <= 100))
     refuse("expected position_bias between 0 and 100, got " + std::to_string(options.position_bias));
 }
@@ -255,17 +262,20 @@ void simulate(const SimulatorOptions& options, const std::function<void(std::str
 
 void write_oracle(const SimulatorOptions& options, const SimulatorOracle& oracle, const std::string& path) {
   SafetensorsWriter writer(path);
-  write_format(writer, "piano-oracle", 1, 1);
+  write_format(writer, "piano-oracle", 2, 1);
   writer.metadata("synthetic", "true");
   writer.metadata("seed", std::to_string(options.seed));
   writer.metadata("kappa", std::to_string(options.kappa));
   writer.metadata("eta", std::to_string(options.eta));
   writer.metadata("position_bias", std::to_string(options.position_bias));
+  writer.metadata("swap", std::to_string(options.swap));
   writer.add("offsets", std::span<const std::int64_t>(oracle.offsets));
   writer.add("p_click", std::span<const float>(oracle.click));
   writer.add("p_conversion", std::span<const float>(oracle.conversion));
   writer.add("p_click_shown", std::span<const float>(oracle.click_shown));
   writer.add("p_conversion_shown", std::span<const float>(oracle.conversion_shown));
+  writer.add("artist", std::span<const std::int32_t>(oracle.artist));
+  writer.add("genre", std::span<const std::int32_t>(oracle.genre));
   writer.add("id_offsets", std::span<const std::int64_t>(oracle.id_offsets));
   writer.add("id_bytes", std::span<const std::uint8_t>(oracle.ids));
   writer.commit();

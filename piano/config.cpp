@@ -66,6 +66,12 @@ void visit_options(C& c, Visitor&& v) {
   v("loss.list_conversion", c.loss.list_conversion, F{0, 1000}, "weight of the list's conversion loss", false);
   v("loss.listwise", c.loss.listwise, F{0, 1000}, "weight of the listwise softmax loss against (click + lambda * conversion)", false);
   v("loss.lambda", c.loss.lambda, F{0, 1000}, "what a conversion adds to a click in the listwise target", false);
+  v("loss.examination", c.loss.examination,
+    Choices<LossExamination>{{"none", LossExamination::none}, {"likelihood", LossExamination::likelihood}, {"weighted", LossExamination::weighted}},
+    "none: a click is a click; likelihood: P(click at position r) = theta_r * sigmoid(a); weighted: a click counts 1 / max(theta_r, clip) times. "
+    "With either, the conversion head learns from clicked items", false);
+  v("loss.theta", c.loss.theta, F{1e-9, 1}, "chances that position 1, 2, .. was looked at, separated by spaces (piano ope --theta-out)", false);
+  v("loss.clip", c.loss.clip, F{0, 1}, "with loss.examination = weighted: smaller thetas count as this", false);
   v("train.epochs", c.train.epochs, I{1, many}, "passes over the training part, at most", false);
   v("train.max_steps", c.train.max_steps, I{0, many}, "stop after so many steps; 0: no limit", false);
   v("train.batch", c.train.batch, I{1, 1 << 20}, "lists a step", false);
@@ -100,6 +106,12 @@ std::string text_of(double value) {
   return {buffer.data(), end};
 }
 
+std::string text_of(const std::vector<double>& values) {
+  std::string text;
+  for (const double value : values) text += (text.empty() ? "" : " ") + text_of(value);
+  return text;
+}
+
 [[noreturn]] void reject(std::string_view key, const std::string& expected, std::string_view got) {
   throw Error(ErrorCode::usage, std::string(key) + ": expected " + expected + ", got '" + std::string(got) + "'");
 }
@@ -109,6 +121,7 @@ std::string type_name(const T&, const Allowed& allowed) {
   if constexpr (std::is_same_v<T, bool>) return "true | false";
   else if constexpr (std::is_same_v<T, std::int64_t>) return "int";
   else if constexpr (std::is_same_v<T, double>) return "float";
+  else if constexpr (std::is_same_v<T, std::vector<double>>) return "numbers";
   else {
     std::string names;
     for (const auto& [name, value] : allowed) names += (names.empty() ? "" : " | ") + std::string(name);
@@ -129,11 +142,26 @@ std::string value_text(const T& field, const Allowed& allowed) {
 }
 
 template <class T, class Allowed>
+void parse_value(std::string_view key, std::string_view text, T& field, const Allowed& allowed);
+
+void parse_numbers(std::string_view key, std::string_view text, std::vector<double>& field, const Range<double>& allowed) {
+  std::vector<double> parsed;
+  for (std::size_t begin = text.find_first_not_of(' '); begin < text.size(); begin = text.find_first_not_of(' ', begin)) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    parse_value(key, text.substr(begin, end - begin), parsed.emplace_back(), allowed);
+    begin = end;
+  }
+  field = std::move(parsed);
+}
+
+template <class T, class Allowed>
 void parse_value(std::string_view key, std::string_view text, T& field, const Allowed& allowed) {
   if constexpr (std::is_same_v<T, bool>) {
     if (text == "true" || text == "on") field = true;
     else if (text == "false" || text == "off") field = false;
     else reject(key, "true or false", text);
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    parse_numbers(key, text, field, allowed);
   } else if constexpr (std::is_enum_v<T>) {
     std::vector<std::string> names;
     for (const auto& [name, value] : allowed) {
@@ -198,6 +226,14 @@ void check(const Config& c) {
   }
   if (c.loss.click + c.loss.conversion + c.loss.list_click + c.loss.list_conversion + c.loss.listwise <= 0) {
     throw Error(ErrorCode::usage, "loss: all weights are 0, there is nothing to learn; set at least one");
+  }
+  const bool examination = c.loss.examination != LossExamination::none;
+  if (examination == c.loss.theta.empty()) {
+    throw Error(ErrorCode::usage, examination ? "loss.examination: expected loss.theta, the chances that positions 1, 2, .. were looked at"
+                                              : "loss.theta: expected loss.examination = likelihood | weighted, which alone looks at it");
+  }
+  if (c.loss.examination == LossExamination::likelihood && c.loss.listwise > 0) {
+    throw Error(ErrorCode::usage, "loss.listwise: expected 0 with loss.examination = likelihood, which has no listwise term; use weighted");
   }
 }
 

@@ -19,6 +19,7 @@ enum class IanPool { token, mean, attention };
 enum class PositionMode { none, initial_rank };
 enum class EncoderAttention { full, induced };
 enum class ListLabel { any, fraction, count };
+enum class LossExamination { none, likelihood, weighted };
 enum class RankBy { score };
 enum class RowUpdates { lazy, dense, catchup };
 enum class SelectBy { ndcg, target_mrr, loss };
@@ -52,6 +53,9 @@ struct Config {
   } list;
   struct {
     double click = 1, conversion = 1, list_click = 0.5, list_conversion = 0.5, listwise = 0, lambda = 1;
+    LossExamination examination = LossExamination::none;
+    std::vector<double> theta;
+    double clip = 0.05;
   } loss;
   struct {
     RankBy by = RankBy::score;
@@ -70,7 +74,7 @@ struct Config {
 // One option, as seen by the parser, the docs and the help.
 struct Option {
   std::string key;          // "qdir.mode"
-  std::string type;         // "int", "float", "bool" or the choices: "attend | mean | item_only | off"
+  std::string type;         // "int", "float", "numbers", "bool" or the choices: "attend | mean | item_only | off"
   std::string value;        // current value as text
   std::string help;
   bool in_model = true;     // part of the model (must agree with a saved one), not of one training run

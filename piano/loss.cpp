@@ -6,7 +6,7 @@ namespace piano {
 
 LossWeights loss_weights(const Config& config) {
   return {{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
-          config.loss.lambda, config.list.label};
+          config.loss.lambda, config.list.label, {config.loss.examination, config.loss.theta, config.loss.clip}};
 }
 
 ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label) {
@@ -40,8 +40,13 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
 
   const Tensor click = ctx.constant(batch.click, {n, 1}), conversion = ctx.constant(batch.conversion, {n, 1});  // (rows, 1)
   const Tensor labelled = ctx.constant(batch.labelled, {n, 1});
-  if (wanted(kClick)) add_term(kClick, bce_with_logits(ctx, logits.click, click, labelled), counts.items);
-  if (wanted(kConversion)) add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
+  if (weights.examination) {
+    if (wanted(kClick)) add_term(kClick, weights.examination.click(ctx, logits.click, batch), counts.items);
+    if (wanted(kConversion)) add_term(kConversion, weights.examination.conversion(ctx, logits.conversion, batch), counts.items);
+  } else {
+    if (wanted(kClick)) add_term(kClick, bce_with_logits(ctx, logits.click, click, labelled), counts.items);
+    if (wanted(kConversion)) add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
+  }
 
   if (wanted(kListClick) || wanted(kListConversion)) {
     auto* values = ctx.arena->array<float>(3 * std::max(lists, 1));
@@ -69,6 +74,7 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
     for (std::int32_t i = 0; i < n; ++i) {
       const auto k = static_cast<std::size_t>(i);
       gain[i] = batch.labelled[k] * (batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k]);
+      if (weights.examination) gain[i] *= static_cast<float>(weights.examination.weight(batch.position[k]));
     }
     const Tensor target = ctx.constant(std::span<const float>{gain, static_cast<std::size_t>(n)}, {n, 1});
     const Tensor score = add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));  // log pctcvr

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "data/batch.h"
+#include "piano/loss_examination.h"
 #include "piano/network.h"
 
 namespace piano {
@@ -26,6 +27,7 @@ struct LossWeights {
   std::array<double, kLossTerms> term{};  // 0: the term is not computed
   double lambda = 1;                      // listwise target: click + lambda * conversion
   ListLabel label = ListLabel::any;
+  ExaminationLoss examination{};          // position bias (loss_examination.h); list terms know nothing of it
 };
 
 LossWeights loss_weights(const Config& config);

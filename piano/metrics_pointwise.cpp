@@ -168,6 +168,21 @@ std::optional<double> expected_calibration_error(Probabilities p, Labels labels,
   return defined(SortedExamples(p, labels, user).calibration_error(std::vector<double>{1.0}, bins));
 }
 
+std::vector<ReliabilityBin> reliability(Probabilities p, Labels labels, std::int32_t bins) {
+  check_sizes(p, labels);
+  const std::vector<std::size_t> order = ascending(p);
+  std::vector<ReliabilityBin> all(static_cast<std::size_t>(bins));
+  for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+    for (end = begin; end < order.size() && p[order[end]] == p[order[begin]];) ++end;
+    ReliabilityBin& bin = all[static_cast<std::size_t>(bins) * (begin + end) / (2 * order.size())];
+    bin.items += static_cast<std::int64_t>(end - begin);
+    for (std::size_t i = begin; i < end; ++i) bin.predicted += p[order[i]], bin.observed += labels[order[i]];
+  }
+  std::erase_if(all, [](const ReliabilityBin& bin) { return bin.items == 0; });
+  for (ReliabilityBin& bin : all) bin.predicted /= static_cast<double>(bin.items), bin.observed /= static_cast<double>(bin.items);
+  return all;
+}
+
 std::optional<double> predicted_over_observed(Probabilities p, Labels labels) {
   check_sizes(p, labels);
   const double observed = std::accumulate(labels.begin(), labels.end(), 0.0);

@@ -42,6 +42,13 @@ std::optional<double> normalised_entropy(Probabilities p, Labels labels);
 // that the middle of their block falls into, so that the input's order does not matter.
 std::optional<double> expected_calibration_error(Probabilities p, Labels labels, std::int32_t bins = kCalibrationBins);
 
+// Those bins, without the empty ones: mean prediction against mean label.
+struct ReliabilityBin {
+  std::int64_t items = 0;
+  double predicted = 0, observed = 0;
+};
+std::vector<ReliabilityBin> reliability(Probabilities p, Labels labels, std::int32_t bins = kCalibrationBins);
+
 // Predicted clicks over clicks observed: sum p / sum y. 1 = calibrated on average. nullopt when nothing was observed.
 std::optional<double> predicted_over_observed(Probabilities p, Labels labels);
 

@@ -78,12 +78,18 @@ void map_parameters(const SafetensorsFile& file, ParameterStore& parameters) {
   }
 }
 
-void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters) {
+void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters,
+                const Calibration& calibration) {
   SafetensorsWriter writer(path);
-  write_format(writer, kModelFormat, kModelVersion, kModelVersion);
+  const int version = calibration.fitted() ? kModelVersion : 1;
+  write_format(writer, kModelFormat, version, version);
   writer.metadata("config", to_toml(config, true));
   features.save(writer);
   save_parameters(writer, parameters);
+  if (calibration.fitted()) {
+    calibration.click.save(writer, "calibration.click");
+    calibration.conversion.save(writer, "calibration.conversion");
+  }
   std::list<std::vector<std::int64_t>> sums;  // must live until commit()
   for (const Parameter& p : parameters.parameters()) {
     if (p.is_table) writer.add("rows." + p.name, std::span<const std::int64_t>(sums.emplace_back(block_checksums(parameters, p))));
@@ -96,7 +102,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
   auto impl = std::make_unique<Impl>();
   impl->file = std::make_shared<const SafetensorsFile>(path);
   const SafetensorsFile& file = *impl->file;
-  check_format(file, kModelFormat, kModelVersion);
+  const int version = check_format(file, kModelFormat, kModelVersion);
   const auto text = [&](const char* key) {
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end()) throw Error(ErrorCode::model, path + ": no metadata '" + key + "'; the file is damaged");
@@ -118,6 +124,9 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
     throw Error(ErrorCode::model, path + ": checksum differs: the file is damaged");
   }
   map_parameters(file, impl->parameters);
+  if (version >= 2) {
+    impl->calibration = {HeadCalibration::load(file, "calibration.click"), HeadCalibration::load(file, "calibration.conversion")};
+  }
   impl->packed.pack(impl->parameters, cpu_device());
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }

@@ -8,6 +8,7 @@
 
 #include "data/dataset.h"
 #include "data/feature_space.h"
+#include "piano/calibration.h"
 #include "piano/config.h"
 #include "piano/network.h"
 #include "piano/piano.h"
@@ -15,7 +16,7 @@
 namespace piano {
 
 inline constexpr const char* kModelFormat = "piano-model";
-inline constexpr int kModelVersion = 1;
+inline constexpr int kModelVersion = 2;  // 2: with a calibration, which a reader of version 1 would pass over; without one, files are of version 1
 
 struct Model::Impl {
   std::shared_ptr<const SafetensorsFile> file;
@@ -23,6 +24,7 @@ struct Model::Impl {
   Config config;
   data::FeatureSpace features;
   ParameterStore parameters;        // tables borrowed from the mapped file
+  Calibration calibration;          // of the probabilities in answers and reports
   PackedWeights packed;             // as this machine's products want them
   std::unique_ptr<Network> network;
   bool tables_unchecked = false;    // sessions compare what they read
@@ -32,7 +34,8 @@ struct Model::Impl {
 
 data::BuilderLimits builder_limits(const Config& config);
 
-void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters);
+void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters,
+                const Calibration& calibration = {});
 
 // Tensors param.<name>. Reading throws ErrorCode::model naming the first parameter that is missing or has another shape.
 void save_parameters(SafetensorsWriter& writer, const ParameterStore& parameters);

@@ -23,7 +23,10 @@ Predictions predict(const Model& model, const data::Dataset& dataset, std::span<
   data::BatchBuilder builder(m.features, m.limits());
   builder.attach(dataset);
   Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
-  return predictions_of(m.config, predictor.predict(dataset, requests, permute_past_queries));
+  const PredictedLogits logits = predictor.predict(dataset, requests, permute_past_queries);
+  Predictions predictions = predictions_of(m.config, logits);
+  m.calibration.apply(logits, predictions);
+  return predictions;
 }
 
 }  // namespace piano

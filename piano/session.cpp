@@ -103,8 +103,8 @@ const Response& Session::rerank(const Request& request) {
   s.ranking.clear();
   for (std::size_t i = 0; i < request.candidates.size(); ++i) {
     s.ranking.push_back({request.candidates[i].id, 0, static_cast<std::int32_t>(i + 1),
-                         ranking_score(model.config, click[i], conversion[i], s.batch.value[i]), static_cast<float>(sigmoid(click[i])),
-                         static_cast<float>(sigmoid(conversion[i]))});
+                         ranking_score(model.config, click[i], conversion[i], s.batch.value[i]), static_cast<float>(model.calibration.click(click[i])),
+                         static_cast<float>(model.calibration.conversion(conversion[i]))});
   }
   // A list has one wrong score as soon as one parameter is not a number: better no answer than a made-up order.
   if (std::any_of(s.ranking.begin(), s.ranking.end(), [](const Ranked& r) { return !std::isfinite(r.score); })) {

@@ -114,14 +114,24 @@ class Validation {
   // The items' terms of the loss, as in loss.h, from the logits.
   double mean_loss(const PredictedLogits& logits) const {
     double sum = 0, items = 0;
+    const ExaminationLoss& examination = trainer_.weights().examination;
+    std::vector<std::int32_t> position;  // of each row
+    for (const std::int64_t r : requests_) {
+      position.insert(position.end(), data_.positions().begin() + data_.candidate_begin(r), data_.positions().begin() + data_.candidate_end(r));
+    }
     const auto log_s = [](double x) { return -softplus(-x); };
     for (std::size_t i = 0; i < logits.click.size(); ++i) {
       if (set_.lists.labelled[i] == 0) continue;
       const double a = logits.click[i], b = logits.conversion[i], y = set_.lists.click[i], z = set_.lists.conversion[i];
+      items += 1;
+      if (examination) {
+        sum += trainer_.weights().term[kClick] * examination.click_term(a, y, position[i]);
+        sum += trainer_.weights().term[kConversion] * examination.conversion_term(b, y, z, position[i]);
+        continue;
+      }
       const double both = log_s(a) + log_s(b);
       sum += trainer_.weights().term[kClick] * (softplus(a) - y * a);
       sum -= trainer_.weights().term[kConversion] * (z > 0 ? both : std::log(-std::expm1(std::min(both, -1e-12))));
-      items += 1;
     }
     return sum / std::max(items, 1.0);
   }

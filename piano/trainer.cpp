@@ -53,6 +53,7 @@ void fill(const data::Schema& schema, const data::BatchExtent& extent, data::Bat
   batch.match.assign(rows * data::match_feature_names(schema).size(), 0);
   batch.score.assign(schema.has_score ? 2 * rows : 0, 0);
   batch.rank.assign(rows, 0);
+  batch.position.assign(rows, 1);
   batch.click.assign(rows, 0), batch.conversion.assign(rows, 0), batch.labelled.assign(rows, 1), batch.value.assign(rows, 1);
 }
 

@@ -20,6 +20,7 @@ void simulate(const Arguments& arguments) {
       .value("kappa", "X", number_text(defaults.kappa, 1), "0..1: how much a user's taste depends on the intent of the query")
       .value("eta", "X", number_text(defaults.eta, 1), ">= 0: how strongly similar neighbours compete")
       .value("position-bias", "X", number_text(defaults.position_bias, 1), ">= 0: the place r of a list is looked at with chance r^-X")
+      .value("swap", "X", number_text(defaults.swap, 1), "0..1: chance that two places of a list change their items, as logs that teach position bias need")
       .example("piano simulate --requests 50000 --seed 1 --out sim.jsonl --oracle oracle.safetensors");
   if (!line.parse(arguments)) return;
   line.no_files();
@@ -31,6 +32,7 @@ void simulate(const Arguments& arguments) {
   options.kappa = line.number("kappa");
   options.eta = line.number("eta");
   options.position_bias = line.number("position-bias");
+  options.swap = line.number("swap");
 
   const std::string out = line.required("out"), oracle_path = line.text("oracle");
   require_distinct({{"--out", out == "-" ? "" : out}, {"--oracle", oracle_path}}, {});

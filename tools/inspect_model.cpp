@@ -51,6 +51,7 @@ void inspect_model(const std::string& path, Json& out, std::vector<std::string>&
   out["name"] = model->name();
   out["changed_options"] = changed(m.config);
   out["config"] = config_of(m.config);
+  if (m.calibration.fitted()) out["calibration"] = {{"click", m.calibration.click.text()}, {"conversion", m.calibration.conversion.text()}};
   out["schema"] = schema_of(m.features);
   out["vocabularies"] = {{"user", m.features.user.rows()}, {"query", m.features.query.rows()}, {"term", m.features.term.rows()},
                          {"item", m.features.item.rows()}, {"action", m.features.action.rows()}};
@@ -92,7 +93,7 @@ void inspect_oracle(const SafetensorsFile& file, Json& out) {
   for (const float p : probability) sum += static_cast<double>(p);
   out["size"] = {{"requests", file.values<std::int64_t>("offsets").size() - 1}, {"candidates", probability.size()}};
   if (!probability.empty()) out["size"]["mean_true_conversion"] = sum / static_cast<double>(probability.size());
-  for (const char* key : {"synthetic", "seed", "kappa", "eta", "position_bias"}) {
+  for (const char* key : {"synthetic", "seed", "kappa", "eta", "position_bias", "swap"}) {
     const auto entry = file.metadata().find(key);
     if (entry != file.metadata().end()) out["simulator"][key] = entry->second;
   }

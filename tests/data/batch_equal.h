@@ -47,6 +47,7 @@ inline std::string difference(const Batch& a, const Batch& b) {
   PIANO_COMPARE(match);
   PIANO_COMPARE(score);
   PIANO_COMPARE(rank);
+  PIANO_COMPARE(position);
   PIANO_COMPARE(click);
   PIANO_COMPARE(conversion);
   PIANO_COMPARE(labelled);

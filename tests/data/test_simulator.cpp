@@ -46,6 +46,7 @@ TEST_CASE("the committed dials") {
   CHECK(options.kappa == 0.8);
   CHECK(options.eta == 0.5);
   CHECK(options.position_bias == 0.3);
+  CHECK(options.swap == 0);
 }
 
 TEST_CASE("the same options give the same bytes, another seed does not") {
@@ -132,7 +133,7 @@ TEST_CASE("the oracle file says what it is") {
   run(options, &oracle);
   write_oracle(options, oracle, folder / "oracle.safetensors");
   const SafetensorsFile file(folder / "oracle.safetensors");
-  CHECK(check_format(file, "piano-oracle", 1) == 1);
+  CHECK(check_format(file, "piano-oracle", 1) == 2);  // a reader of version 1 can read it
   CHECK(file.metadata().at("synthetic") == "true");
   const auto values = file.values<float>("p_conversion");
   CHECK(std::equal(values.begin(), values.end(), oracle.conversion.begin(), oracle.conversion.end()));
@@ -142,6 +143,9 @@ TEST_CASE("the oracle file says what it is") {
 TEST_CASE("dials out of range are refused") {
   SimulatorOptions options = small();
   options.kappa = 1.5;
+  CHECK_THROWS_AS(run(options), Error);
+  options = small();
+  options.swap = -0.1;
   CHECK_THROWS_AS(run(options), Error);
   options = small();
   options.requests = 0;

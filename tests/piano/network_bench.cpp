@@ -96,6 +96,7 @@ data::Batch select(const data::Batch& b, const Rows& lists, const Rows& offsets,
   out.dense = take(b.dense, candidates, n);
   out.vector = take(b.vector, candidates, n);
   out.match = take(b.match, candidates, n);
+  out.position = take(b.position, candidates, n);
   out.score = take(b.score, candidates, n);
   out.click = take(b.click, candidates, n);
   out.conversion = take(b.conversion, candidates, n);
@@ -170,6 +171,7 @@ data::Batch random_batch(const World& w, const std::vector<Extent>& lists, std::
       numbers(b.match, match);
       numbers(b.score, w.score ? 2 : 0);
       b.rank.push_back(i);
+      b.position.push_back(i + 1);
       b.click.push_back(random.uniform() < 0.5 ? 1.0f : 0.0f);
       b.conversion.push_back(random.uniform() < 0.5 ? b.click.back() : 0.0f);
       b.labelled.push_back(random.uniform() < 0.9 ? 1.0f : 0.0f);

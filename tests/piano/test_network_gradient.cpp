@@ -26,6 +26,8 @@ std::vector<Variant> variants() {
           {"empty histories", "", full, {{4, 0}, {2, 0}}},
           {"empty histories, no null slot", "qdir.null_slot=false", full, {{4, 0}}},
           {"one candidate", "loss.listwise=0.5", full, {{1, 2}}},
+          {"examination, likelihood", "loss.examination=likelihood\nloss.theta=1 0.6 0.3", full, mixed},
+          {"examination, weighted", "loss.examination=weighted\nloss.theta=1 0.6 0.3\nloss.clip=0.5\nloss.listwise=0.5", full, mixed},
           {"no blocks", "model.layers=0", full, mixed}};
 }
 
