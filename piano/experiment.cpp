@@ -94,10 +94,10 @@ std::vector<std::uint8_t> randomise(std::int32_t users, std::uint64_t seed) {
   return arm;
 }
 
-Comparison compare_arms(const OutcomeLog& log, std::span<const std::uint8_t> arm, const OutcomeLog& past, const Plan& plan,
+ArmComparison compare_arms(const OutcomeLog& log, std::span<const std::uint8_t> arm, const OutcomeLog& past, const Plan& plan,
                         const BootstrapOptions& options) {
   PIANO_CHECK(static_cast<std::int32_t>(arm.size()) == log.users, "arms: one per user");
-  Comparison comparison;
+  ArmComparison comparison;
   std::vector<std::uint8_t> seen(arm.size(), 0);
   for (const std::int32_t u : log.user) seen[static_cast<std::size_t>(u)] = 1;
   for (std::size_t u = 0; u < arm.size(); ++u) (arm[u] == 0 ? comparison.users_a : comparison.users_b) += seen[u];

@@ -63,13 +63,13 @@ struct MetricComparison {
   double users_needed = 0;      // an arm, for the plan, without CUPED
 };
 
-struct Comparison {
+struct ArmComparison {
   std::int64_t users_a = 0, users_b = 0;
   std::vector<MetricComparison> metrics;
 };
 
 // `arm` (users): 0 or 1. `past`: the same users before the experiment; may be empty.
-Comparison compare_arms(const OutcomeLog& log, std::span<const std::uint8_t> arm, const OutcomeLog& past, const Plan& plan,
+ArmComparison compare_arms(const OutcomeLog& log, std::span<const std::uint8_t> arm, const OutcomeLog& past, const Plan& plan,
                         const BootstrapOptions& options);
 
 // A/A: one system's outcomes, users split at random `splits` times; the p-value of each split. Uniform, or the statistics are wrong.

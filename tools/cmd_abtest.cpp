@@ -54,7 +54,7 @@ struct AaCheck {
   double distance = 0;
 };
 
-std::string to_text(const Comparison& c, const std::vector<AaCheck>& checks, double bound, const Plan& plan, const std::string& a,
+std::string to_text(const ArmComparison& c, const std::vector<AaCheck>& checks, double bound, const Plan& plan, const std::string& a,
                     const std::string& b, std::int64_t requests) {
   std::string text = "synthetic users: A = " + a + " (" + counted(c.users_a, "user") + "), B = " + b + " (" + counted(c.users_b, "user") +
                      "), " + counted(requests, "request") + "\n\nA/A: distance of p-values from uniform, " + number_text(bound, 3) + " allowed\n";
@@ -85,7 +85,7 @@ Json to_json(const Lift& lift) {
   return {{"relative", number_or_null(lift.relative)}, {"low", number_or_null(lift.low)}, {"high", number_or_null(lift.high)}, {"p", number_or_null(lift.p)}};
 }
 
-Json to_json(const Comparison& c, const std::vector<AaCheck>& checks, double bound) {
+Json to_json(const ArmComparison& c, const std::vector<AaCheck>& checks, double bound) {
   Json metrics = Json::array(), aa = Json::array();
   for (const AaCheck& check : checks) aa.push_back({{"metric", check.metric}, {"distance", number_or_null(check.distance)}, {"uniform", check.distance <= bound}});
   for (const MetricComparison& m : c.metrics) {
@@ -97,7 +97,7 @@ Json to_json(const Comparison& c, const std::vector<AaCheck>& checks, double bou
   return {{"users_a", c.users_a}, {"users_b", c.users_b}, {"aa_bound", bound}, {"aa", aa}, {"metrics", metrics}};
 }
 
-void warn_of_peeking(const Comparison& c, const Plan& plan) {
+void warn_of_peeking(const ArmComparison& c, const Plan& plan) {
   std::string names;
   for (const MetricComparison& m : c.metrics) {
     if (static_cast<double>(std::min(m.a.users, m.b.users)) < m.users_needed) names += (names.empty() ? "" : ", ") + m.name;
@@ -180,7 +180,7 @@ void abtest(const Arguments& arguments) {
   for (std::size_t l = 0; l < log.outcome.size(); ++l) {
     if (arm[static_cast<std::size_t>(log.user[l])] == 1) log.outcome[l] = all_b[l];
   }
-  const Comparison comparison = compare_arms(log, arm, past_of(dataset, systems), plan, options);
+  const ArmComparison comparison = compare_arms(log, arm, past_of(dataset, systems), plan, options);
   for (const AaCheck& check : checks) {
     if (check.distance > bound) log_warning("A/A: the p-values of " + check.metric + " are not uniform: do not trust its row");
   }

@@ -90,7 +90,7 @@ TEST_CASE("a better order wins; the interval is the bootstrap's; users who diffe
   const std::vector<std::uint8_t> arm = randomise(s.log.users, 1);
   const std::vector<Outcome> a = answers(s.truth, s.log.offsets, s.initial, 1), b = answers(s.truth, s.log.offsets, s.true_conversion, 1);
   const OutcomeLog past{s.outcome, s.log.user, s.log.users};  // the log itself: other draws for the same users
-  const Comparison c = compare_arms(mixed(s, arm, a, b), arm, past, {}, {});
+  const ArmComparison c = compare_arms(mixed(s, arm, a, b), arm, past, {}, {});
   CHECK(c.users_a + c.users_b == s.log.users);
   REQUIRE(c.metrics.size() == 4);
   const double gain = expected_answer(s.truth, s.log.offsets, s.true_conversion).conversions / expected_answer(s.truth, s.log.offsets, s.initial).conversions - 1;
