@@ -99,7 +99,7 @@ RawColumns columns_of(LogTables& log, EventTable& events, SplitResult& split) {
 }
 
 std::string describe(const WriterOptions& options, const SplitResult& split, const RawStrings& strings, const RawColumns& c) {
-  const char* kinds[] = {"time", "user", "none"};
+  const char* kinds[] = {"time", "user", "none", "given"};
   nlohmann::json json = {{"format", options.format},
                          {"split", kinds[static_cast<int>(options.split)]},
                          {"min_count", options.min_count},
@@ -168,9 +168,14 @@ void DatasetWriter::add_request(const Request& request, std::int64_t order, bool
   if (!acted && log.intern_query(request.query) >= 0) log.add_event(user, {request.time, request.query, {}, "search", {}}, order);
 }
 
+void DatasetWriter::set_part(Split part) {
+  if (impl_->options.split != SplitKind::given)
+    throw Error(ErrorCode::usage, "this log says itself what is for training and what for testing; leave --split out");
+  impl_->log.part_now = static_cast<std::uint8_t>(part);
+}
+
 void DatasetWriter::add_event(std::string_view user, const Event& event, std::int64_t order) {
   if (user.empty()) throw Error(ErrorCode::data, "user: expected a non-empty string for an event");
-  if (!event.time) throw Error(ErrorCode::data, "time: expected a number for an event");
   impl_->log.add_event(impl_->log.users.intern(user), event, order);
 }
 

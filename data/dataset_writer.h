@@ -9,14 +9,15 @@
 #include <string>
 #include <string_view>
 
+#include "data/dataset.h"
 #include "data/request.h"
 
 namespace piano::data {
 
-enum class SplitKind { time, user, none };
+enum class SplitKind { time, user, none, given };
 
 struct WriterOptions {
-  SplitKind split = SplitKind::time;  // none: everything is test
+  SplitKind split = SplitKind::time;  // none: everything is test; given: as set_part() says
   int folds = 5, fold = 1;            // split = user: users whose hash falls into this fold are test; a tenth of the others is valid
   double valid_fraction = 0.1, test_fraction = 0.1;  // split = time: the last requests by time (ties stay together)
   int min_count = 2;                  // strings seen less often in the training part get no row of their own
@@ -45,7 +46,10 @@ class DatasetWriter {
   // "conversion"), or one with the query alone (action "search") when there was none.
   void add_request(const Request& request, std::int64_t order, bool derive_events);
 
-  // An event of the user's, for logs that record them apart from requests. requires event.time.
+  // With split = given: the part of the requests that follow; training until told otherwise. Throws ErrorCode::usage with any other split.
+  void set_part(Split part);
+
+  // An event of the user's, for logs that record them apart from requests. One without a time lies before all that have one.
   void add_event(std::string_view user, const Event& event, std::int64_t order);
 
   std::int64_t requests() const;

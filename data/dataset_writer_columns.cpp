@@ -71,6 +71,7 @@ void LogTables::add_request(const Request& request, std::int64_t row_order) {
   id_offsets.push(id_text.size());
   time.push(request.time.value_or(kNoTime));
   order.push(row_order);
+  part.push(part_now);
   user.push(intern(users, request.user));
   query.push(intern_query(request.query));
   user_fields.add(request.user_fields, row, user_bags);

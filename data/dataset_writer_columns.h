@@ -107,6 +107,7 @@ struct LogTables {
   SpillColumn<std::uint8_t> id_text;
   SpillColumn<std::int64_t> id_offsets, time, order, candidates;
   SpillColumn<std::int32_t> user, query, target;
+  SpillColumn<std::uint8_t> part;                  // as given: a Split
   SpillColumn<ExplicitHistory> history;
   std::vector<SpillBags> user_bags, context_bags;
   SpillDense user_dense;
@@ -120,6 +121,7 @@ struct LogTables {
   // Per event, in order of arrival.
   SpillColumn<EventRecord> events;
   std::int64_t explicit_events = 0;
+  std::uint8_t part_now = 0;                       // of requests that are added
   std::vector<SpillBags> event_bags;
 
   LogTables();

@@ -65,6 +65,7 @@ SplitResult split_requests(LogTables& log, const WriterOptions& options) {
     case SplitKind::none:
       for (std::int64_t r = 0; r < log.user.size(); ++r) result.part.push(static_cast<std::uint8_t>(Split::test));
       break;
+    case SplitKind::given: result.part.push(log.part.view()); break;
   }
   for (const std::uint8_t part : result.part.view()) ++result.counts[part];
   return result;

@@ -35,6 +35,7 @@ ReadReport read_jsonl(const std::vector<std::string>& paths, const ReadOptions& 
       continue;
     }
     try {
+      if (!options.parts.empty()) writer.set_part(options.parts[source.file_number()]);
       writer.add_request(*request, 0, !request->has_history);
       source.count_request();
     } catch (const Error& error) {

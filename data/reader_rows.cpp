@@ -1,10 +1,36 @@
 #include "data/reader_rows.h"
 
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 #include "engine/base/error.h"
 
 namespace piano::data {
+
+void split_at(std::string_view text, char separator, std::vector<std::string_view>& parts) {
+  parts.clear();
+  if (text.empty()) return;
+  for (std::size_t begin = 0;;) {
+    const std::size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    if (end == text.size()) return;
+    begin = end + 1;
+  }
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end.ec != std::errc{} || end.ptr != text.data() + text.size() || value < 0) return std::nullopt;
+  return value;
+}
+
+std::string first_line(const std::string& path) {
+  if (path == "-") throw Error(ErrorCode::usage, "expected files, not stdin: this log is read from several files, or twice");
+  std::string_view line;
+  return LineReader(path).next(line) ? std::string(line) : std::string();
+}
 
 RowSource::RowSource(const std::vector<std::string>& paths, const ReadOptions& options) : paths_(paths), options_(options) {
   if (paths.empty()) throw Error(ErrorCode::usage, "expected at least one input file, or - for stdin");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,11 @@
 
 namespace piano::data {
 
+// The parts of a text; an empty text has none.
+void split_at(std::string_view text, char separator, std::vector<std::string_view>& parts);
+std::optional<std::int64_t> whole_number(std::string_view text);  // 0 or more
+std::string first_line(const std::string& path);                  // "" of an empty file; what tells the files of a log apart
+
 class RowSource {
  public:
   RowSource(const std::vector<std::string>& paths, const ReadOptions& options);
@@ -20,6 +26,7 @@ class RowSource {
   bool next(std::string_view& line, bool& first);
   const std::string& file() const { return reader_->file(); }
   std::int64_t line() const { return reader_->line(); }
+  std::size_t file_number() const { return opened_ - 1; }  // of the file, among the paths
 
   // on_error = stop: throws Error{data}. skip: counts, and writes the row to the rejects file.
   void reject(const SourcePosition& where, std::string_view reason, std::string_view row);

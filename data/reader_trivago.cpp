@@ -2,7 +2,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <optional>
 #include <span>
 #include <unordered_map>
 
@@ -27,24 +26,6 @@ constexpr std::size_t kLongestSession = 100000;  // rows: what is held in memory
 constexpr std::size_t kPriceFeatures = 3;
 
 bool is_in(std::string_view text, std::span<const std::string_view> list) { return std::find(list.begin(), list.end(), text) != list.end(); }
-
-void split_bar(std::string_view text, std::vector<std::string_view>& parts) {
-  parts.clear();
-  if (text.empty()) return;
-  for (std::size_t begin = 0;;) {
-    const std::size_t end = std::min(text.find('|', begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    if (end == text.size()) return;
-    begin = end + 1;
-  }
-}
-
-std::optional<std::int64_t> whole_number(std::string_view text) {
-  std::int64_t value = 0;
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (end.ec != std::errc{} || end.ptr != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
-}
 
 // The row's own text and what was made of it.
 struct Row {
@@ -160,7 +141,7 @@ void TrivagoReader::set_queries() {
     row.terms.clear();
     if (!row.at(city).empty()) row.terms.push_back("city:" + row.cells[city]);
     if (!last_reference.empty()) row.terms.push_back("ref:" + std::string(last_reference));
-    split_bar(row.at(filters), filters_);
+    split_at(row.at(filters), '|', filters_);
     for (const std::string_view filter : filters_)
       if (!filter.empty()) row.terms.push_back("filter:" + std::string(filter));
     row.term_views.assign(row.terms.begin(), row.terms.end());
@@ -202,7 +183,7 @@ void TrivagoReader::flush() {
 }
 
 void TrivagoReader::add_request(const Row& row) {
-  split_bar(row.at(impressions), items_);
+  split_at(row.at(impressions), '|', items_);
   if (std::find(items_.begin(), items_.end(), row.at(reference)) == items_.end()) return;  // clicked out of a list that is not recorded
   set_prices(row);
 
@@ -237,7 +218,7 @@ void TrivagoReader::add_request(const Row& row) {
 // Per candidate: log1p(price); how far that lies above the list's mean; the share of the list's other prices that are lower.
 // A price that is not there has NaN in log_prices_; when their number differs from the impressions', nobody knows whose they are.
 void TrivagoReader::set_prices(const Row& row) {
-  split_bar(row.at(prices), price_texts_);
+  split_at(row.at(prices), '|', price_texts_);
   log_prices_.assign(items_.size(), std::nan(""));
   price_features_.assign(items_.size() * kPriceFeatures, 0.0f);
   if (price_texts_.size() != items_.size()) return;

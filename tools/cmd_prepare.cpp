@@ -13,18 +13,46 @@
 namespace piano::tools {
 namespace {
 
+struct Format {
+  const char* name;
+  data::ReadReport (*read)(const std::vector<std::string>&, const data::ReadOptions&, data::DatasetWriter&);
+  data::SplitKind split;  // where --split is not given
+};
+constexpr std::array kFormats{Format{"jsonl", data::read_jsonl, data::SplitKind::time},
+                              Format{"trivago", data::read_trivago, data::SplitKind::time},
+                              Format{"lastfm", data::read_lastfm, data::SplitKind::given},
+                              Format{"jdsearch", data::read_jdsearch, data::SplitKind::user},
+                              Format{"letor", data::read_letor, data::SplitKind::user},
+                              Format{"kuaisar", data::read_kuaisar, data::SplitKind::time}};
+
+const Format& format_of(const CommandLine& line) {
+  std::vector<std::string> names;
+  for (const Format& format : kFormats) names.emplace_back(format.name);
+  return kFormats[line.choice("format", names)];
+}
+
 data::WriterOptions writer_options(const CommandLine& line) {
   data::WriterOptions options;
-  options.split = std::array{data::SplitKind::time, data::SplitKind::user, data::SplitKind::none}[line.choice("split", {"time", "user", "none"})];
+  options.split = format_of(line).split;
+  const bool timeless = options.split == data::SplitKind::user;
+  if (line.given("split"))
+    options.split = std::array{data::SplitKind::time, data::SplitKind::user, data::SplitKind::none}[line.choice("split", {"time", "user", "none"})];
+  if (timeless && options.split == data::SplitKind::time)
+    throw Error(ErrorCode::usage, "--split time means nothing with --format " + line.text("format") + ": its requests have no times to compare");
+  if (!line.all("valid").empty() || !line.all("test").empty()) {
+    if (line.given("split")) throw Error(ErrorCode::usage, "--valid and --test say what --split would; leave it out");
+    options.split = data::SplitKind::given;
+  }
   for (const char* flag : {"folds", "fold"}) {
     if (line.given(flag) && options.split != data::SplitKind::user) {
-      throw Error(ErrorCode::usage, std::string("--") + flag + " means nothing with --split " + line.text("split") + "; add --split user");
+      throw Error(ErrorCode::usage, std::string("--") + flag + " means nothing without --split user");
     }
   }
   options.folds = static_cast<int>(line.integer("folds", 2, 1000));
   options.fold = static_cast<int>(line.integer("fold", 1, options.folds));
   options.min_count = static_cast<int>(line.integer("min-count", 1, INT32_MAX));
   options.format = line.text("format");
+  if (options.format == "lastfm") options.format += ", seed " + line.text("seed");
   return options;
 }
 
@@ -49,27 +77,42 @@ std::string report(const std::string& out, const data::ReadReport& read, bool js
 void prepare(const Arguments& arguments) {
   const data::WriterOptions defaults;
   CommandLine line("prepare", "--out FILE [flags] LOG...", "turns a log into a packed data set; - is stdin, and either may be gzipped");
-  line.value("format", "NAME", "jsonl", "jsonl (docs/requests.md) | trivago (ACM RecSys Challenge 2019, the original CSV)")
+  line.value("format", "NAME", "jsonl", "jsonl (docs/requests.md) | trivago | lastfm | jdsearch | letor | kuaisar; each takes the published files (docs/datasets.md)")
       .value("out", "FILE", "", "the packed data set")
-      .value("split", "KIND", "time", "time: the last requests are valid and test; user: whole users; none: everything is test")
+      .value("split", "KIND", "", "time: the last requests are valid and test; user: whole users; none: everything is test (default: time, or user where requests have no times; lastfm says itself)")
+      .repeatable("valid", "FILE", "jsonl, letor: a log whose requests are for choosing; those without --valid and --test are then for training")
+      .repeatable("test", "FILE", "jsonl, letor: a log whose requests are for testing")
       .value("folds", "N", std::to_string(defaults.folds), "with --split user: parts into which users fall")
       .value("fold", "N", std::to_string(defaults.fold), "with --split user: the part that is test")
       .value("on-error", "WHAT", "stop", "stop at a bad row | skip it")
       .value("rejects", "FILE", "", "where skipped rows go, with the reason (default: OUT.rejects)")
       .value("min-count", "N", std::to_string(defaults.min_count), "strings seen less often in the training part get no embedding of their own")
+      .value("seed", "N", "1", "lastfm: which plays are visible, which are answers, which users are kept apart")
       .flag("json", "the report as JSON")
       .example("piano prepare --format jsonl --out data.safetensors sim.jsonl")
+      .example("piano prepare --format lastfm --out lastfm.safetensors tags.dat user_artists.dat user_taggedartists.dat")
       .example("piano prepare --format trivago --split user --folds 5 --fold 1 --out trivago.safetensors sessions.csv.gz");
   if (!line.parse(arguments)) return;
 
-  const bool trivago = line.choice("format", {"jsonl", "trivago"}) == 1;
+  const Format& format = format_of(line);
   const std::string out = line.required("out");
   if (line.files().empty()) throw Error(ErrorCode::usage, "expected a log to read, or - for stdin; see piano help prepare");
   data::ReadOptions read_options;
   read_options.on_error = line.choice("on-error", {"stop", "skip"}) == 1 ? data::OnError::skip : data::OnError::stop;
   if (read_options.on_error == data::OnError::skip) read_options.rejects = line.given("rejects") ? line.text("rejects") : out + ".rejects";
+  if (line.given("seed") && std::string_view(format.name) != "lastfm") throw Error(ErrorCode::usage, "--seed means nothing with --format " + line.text("format"));
+  read_options.seed = static_cast<std::uint64_t>(line.integer("seed", 0, INT64_MAX));
+  std::vector<std::string> files = line.files();
+  const bool parts = !line.all("valid").empty() || !line.all("test").empty();
+  if (parts) {
+    if (std::string_view(format.name) != "jsonl" && std::string_view(format.name) != "letor")
+      throw Error(ErrorCode::usage, "--valid and --test mean nothing with --format " + line.text("format"));
+    read_options.parts.assign(files.size(), data::Split::train);
+    for (const auto& [flag, part] : {std::pair{"valid", data::Split::valid}, std::pair{"test", data::Split::test}})
+      for (const std::string& file : line.all(flag)) files.push_back(file), read_options.parts.push_back(part);
+  }
   std::vector<NamedPath> inputs;
-  for (const std::string& file : line.files()) inputs.push_back({"the input", file});
+  for (const std::string& file : files) inputs.push_back({"the input", file});
   require_distinct({{"--out", out}, {"--rejects", read_options.rejects}}, inputs);
 
   ProgressLine progress;
@@ -82,7 +125,7 @@ void prepare(const Arguments& arguments) {
     progress.show("read " + bar(fraction) + " " + count + ", " + duration_text(elapsed / fraction - elapsed) + " left");
   };
   data::DatasetWriter writer(out, writer_options(line));
-  const data::ReadReport read = (trivago ? data::read_trivago : data::read_jsonl)(line.files(), read_options, writer);
+  const data::ReadReport read = format.read(files, read_options, writer);
   progress.clear();
   if (read.rejected > 0) {
     const std::string skipped = counted(read.rejected, "row") + (read.rejected == 1 ? " was" : " were") + " skipped; see " + read_options.rejects;

@@ -1,11 +1,12 @@
 // A packed data set in numbers: sizes, lists, labels, histories, and how much of it the training part has never seen.
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <map>
 #include <string_view>
 
 #include "data/dataset.h"
 #include "tools/inspect.h"
+#include "tools/inspect_suspicions.h"
 #include "tools/output.h"
 
 namespace piano::tools {
@@ -83,12 +84,12 @@ void warn_labels(const Labels& n, std::vector<std::string>& warnings) {
 void inspect_data(const std::string& path, Json& out, std::vector<std::string>& warnings) {
   const data::Dataset d(path);
   const data::FeatureSpace& f = d.features();
-  std::set<std::string_view> users;
+  std::map<std::string_view, std::int64_t> users;  // requests of each
   std::vector<std::int64_t> lengths, histories;
   std::int64_t parts[3] = {}, with_history = 0, targets = 0, first = INT64_MAX, last = INT64_MIN;
   for (std::int64_t r = 0; r < d.size(); ++r) {
     ++parts[static_cast<int>(d.split(r))];
-    if (!d.user(r).empty()) users.insert(d.user(r));
+    if (!d.user(r).empty()) ++users[d.user(r)];
     lengths.push_back(d.candidate_end(r) - d.candidate_begin(r));
     histories.push_back(d.history_size(r));
     with_history += histories.back() > 0 ? 1 : 0;
@@ -102,10 +103,13 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
   out["size"] = {{"requests", d.size()}, {"users", users.size()}, {"items", d.raw_items()}, {"candidates", d.clicks().size()},
                  {"requests_with_target", targets}};
   if (first <= last) out["size"]["from_time"] = first, out["size"]["to_time"] = last;
-  out["split"] = {{"kind", d.metadata("split")}, {"train", parts[0]}, {"valid", parts[1]}, {"test", parts[2]}};
+  out["split"] = {{"log", d.metadata("format")}, {"kind", d.metadata("split")}, {"train", parts[0]}, {"valid", parts[1]}, {"test", parts[2]}};
   for (const char* key : {"folds", "fold", "valid_from", "test_from"}) {
     if (!d.metadata(key).empty()) out["split"][key] = d.metadata(key);
   }
+  std::vector<std::int64_t> of_user;
+  for (const auto& [user, requests] : users) of_user.push_back(requests);
+  if (!users.empty()) out["requests_per_user"] = spread(of_user);
   out["list_length"] = spread(lengths);
   out["history_length"] = spread(histories);
   out["history_length"]["share_with_history"] = share(static_cast<double>(with_history), total);
@@ -113,6 +117,7 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
                   {"click", share(n.clicks, n.labelled)},
                   {"conversion_given_click", share(n.conversions, n.clicks)},
                   {"lists_with_a_click", share(n.clicked_lists, n.lists)},
+                  {"lists_without_a_click", share(n.lists - n.clicked_lists, n.lists)},
                   {"lists_with_a_conversion", share(n.converted_lists, n.lists)}};
   if (cold.requests > 0) {
     out["unseen_in_test"] = {{"users", share(cold.unseen_users, cold.users)}, {"queries", share(cold.unseen_queries, cold.queries)},
@@ -122,8 +127,11 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
                          {"action", f.action.rows()}, {"min_count", d.metadata("min_count")}};
 
   warn_labels(n, warnings);
+  inspect_suspicions(d, out, warnings);
   if (with_history == 0) warnings.push_back("no history: no request has a past, QDIR has nothing to attend to");
   if (users.empty()) warnings.push_back("no users: intervals treat every request as a user of its own");
+  if (users.size() > 1 && *std::max_element(of_user.begin(), of_user.end()) == 1)
+    warnings.push_back("one list a user: no user is known from an earlier list, and a history is only what the log gives with the list");
   if (parts[0] == 0) warnings.push_back("no training part: fit for piano evaluate, not for piano train");
   if (parts[0] > 0 && cold.requests > 0) {
     const auto warn = [&](const char* what, double unseen, double of) {
