@@ -50,7 +50,7 @@ class Dataset {
   std::span<const std::uint8_t> labelled() const;           // 1: labels known and shown
   const std::string& metadata(const std::string& key) const;// "" when absent: split kind, folds, sources, ...
 
-  struct Columns;                                           // data/dataset_columns.h: for the data layer itself
+  struct Columns;                                           // data/dataset_columns.h: raw ids, for the data layer and for counting
   const Columns& columns() const;
 
  private:

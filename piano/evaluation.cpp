@@ -78,14 +78,6 @@ std::string why_undefined(Gain gain) {
   return "";
 }
 
-// (N - N_initial) / (N_oracle - N_initial), N = NDCG@10 of the true conversion probabilities.
-Statistic gap_closed(Statistic system, Statistic initial, Statistic oracle) {
-  return [system = std::move(system), initial = std::move(initial), oracle = std::move(oracle)](UserWeights weights) {
-    const double start = initial(weights), room = oracle(weights) - start;
-    return room > 0 ? (system(weights) - start) / room : std::numeric_limits<double>::quiet_NaN();
-  };
-}
-
 // Everything about the order, for one set of lists.
 class RankingTables {
  public:
@@ -170,6 +162,13 @@ void add_probabilities(const LabelledLists& lists, std::span<const Predictions> 
 }
 
 }  // namespace
+
+Statistic gap_closed(Statistic system, Statistic initial, Statistic oracle) {
+  return [system = std::move(system), initial = std::move(initial), oracle = std::move(oracle)](UserWeights weights) {
+    const double start = initial(weights), room = oracle(weights) - start;
+    return room > 0 ? (system(weights) - start) / room : std::numeric_limits<double>::quiet_NaN();
+  };
+}
 
 Report evaluate(const LabelledLists& lists, std::span<const Predictions> systems, const EvaluationOptions& options) {
   if (lists.size() == 0) throw Error(ErrorCode::data, "there are no lists to evaluate on");

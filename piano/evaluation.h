@@ -86,6 +86,9 @@ std::vector<std::vector<double>> ranking_values(const LabelledLists& lists, std:
 double mean_metric(const LabelledLists& lists, std::span<const double> score, const RankingMetric& metric,
                    const EvaluationOptions& options = {});
 
+// (N - N_initial) / (N_oracle - N_initial), N = NDCG@10 of the true conversion probabilities; NaN where there is no room.
+Statistic gap_closed(Statistic system, Statistic initial, Statistic oracle);
+
 struct Cell {
   Estimate estimate;
   std::string reason;          // not empty: not available, and why

@@ -1,4 +1,4 @@
-// The four probabilities that PIANO predicts, each against its own examples: private to evaluate().
+// The four probabilities that PIANO predicts, each against its own examples: for evaluate() and Comparer.
 #pragma once
 
 #include <cstdint>

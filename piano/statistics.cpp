@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "engine/base/check.h"
@@ -16,34 +17,71 @@ double quantile(std::span<const double> ascending, double fraction) {
   return ascending[below] + (at - static_cast<double>(below)) * (ascending[above] - ascending[below]);
 }
 
-std::vector<Estimate> bootstrap(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options) {
+std::vector<std::vector<double>> bootstrap_draws(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options) {
   PIANO_CHECK(users > 0, "a bootstrap needs at least one user");
-  PIANO_CHECK(options.level > 0 && options.level < 1, "the level of an interval lies between 0 and 1");
-  std::vector<double> weights(static_cast<std::size_t>(users), 1.0);
-  std::vector<Estimate> estimates;
-  for (const Statistic& statistic : statistics) {
-    constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
-    estimates.push_back({statistic(weights), undefined, undefined, 0});
-  }
+  std::vector<double> weights(static_cast<std::size_t>(users));
   std::vector<std::vector<double>> drawn(statistics.size());
   RandomStream random(options.seed, "bootstrap");
   for (std::int32_t replicate = 0; replicate < options.replicates; ++replicate) {
     std::fill(weights.begin(), weights.end(), 0.0);
     for (std::int32_t i = 0; i < users; ++i) weights[static_cast<std::size_t>(random.below(static_cast<std::uint64_t>(users)))] += 1;
-    for (std::size_t s = 0; s < statistics.size(); ++s) {
-      const double value = statistics[s](weights);
-      if (!std::isnan(value)) drawn[s].push_back(value);
-    }
+    for (std::size_t s = 0; s < statistics.size(); ++s) drawn[s].push_back(statistics[s](weights));
   }
-  const double tail = (1 - options.level) / 2;
+  return drawn;
+}
+
+Estimate percentile_estimate(double value, std::vector<double> draws, double level) {
+  PIANO_CHECK(level > 0 && level < 1, "the level of an interval lies between 0 and 1");
+  constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
+  std::erase_if(draws, [](double x) { return std::isnan(x); });
+  if (draws.empty()) return {value, undefined, undefined, 0};
+  std::sort(draws.begin(), draws.end());
+  const double tail = (1 - level) / 2;
+  return {value, quantile(draws, tail), quantile(draws, 1 - tail), static_cast<std::int64_t>(draws.size())};
+}
+
+std::vector<Estimate> bootstrap(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options) {
+  std::vector<std::vector<double>> drawn = bootstrap_draws(users, statistics, options);
+  const std::vector<double> once(static_cast<std::size_t>(users), 1.0);
+  std::vector<Estimate> estimates;
   for (std::size_t s = 0; s < statistics.size(); ++s) {
-    if (drawn[s].empty()) continue;
-    std::sort(drawn[s].begin(), drawn[s].end());
-    estimates[s].low = quantile(drawn[s], tail);
-    estimates[s].high = quantile(drawn[s], 1 - tail);
-    estimates[s].replicates = static_cast<std::int64_t>(drawn[s].size());
+    estimates.push_back(percentile_estimate(statistics[s](once), std::move(drawn[s]), options.level));
   }
   return estimates;
+}
+
+double randomisation_p(std::span<const double> difference, std::int32_t draws, std::uint64_t seed) {
+  std::vector<double> moved;  // users where the systems agree change no sum
+  std::copy_if(difference.begin(), difference.end(), std::back_inserter(moved), [](double d) { return d != 0; });
+  const auto far = [&](const auto& sign_of) {
+    double sum = 0;
+    for (std::size_t u = 0; u < moved.size(); ++u) sum += sign_of(u) ? moved[u] : -moved[u];
+    return std::abs(sum);
+  };
+  const double observed = far([](std::size_t) { return true; }) * (1 - 1e-12);  // sums of equal terms may differ in the last bit
+  RandomStream random(seed, "randomisation");
+  std::vector<std::uint32_t> signs((moved.size() + 31) / 32);
+  std::int64_t as_far = 1;
+  for (std::int32_t draw = 0; draw < draws; ++draw) {
+    for (std::uint32_t& word : signs) word = random.bits();
+    as_far += far([&](std::size_t u) { return (signs[u / 32] >> (u % 32) & 1) != 0; }) >= observed;
+  }
+  return static_cast<double>(as_far) / (1.0 + draws);
+}
+
+std::vector<double> holm(std::span<const double> p) {
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    if (!std::isnan(p[i])) order.push_back(i);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  std::vector<double> adjusted(p.begin(), p.end());
+  double largest = 0;
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    largest = std::max(largest, std::min(1.0, p[order[k]] * static_cast<double>(order.size() - k)));
+    adjusted[order[k]] = largest;
+  }
+  return adjusted;
 }
 
 double UserSums::ratio(UserWeights weights) const {

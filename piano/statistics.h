@@ -26,8 +26,20 @@ struct Estimate {
   std::int64_t replicates = 0;  // draws for which the statistic was defined; the interval is over these
 };
 
-// Deterministic in (users, statistics, options). One Estimate per statistic.
+// [statistic][replicate]: its value on each draw, NaN where undefined. Deterministic in (users, statistics, options).
+std::vector<std::vector<double>> bootstrap_draws(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options);
+Estimate percentile_estimate(double value, std::vector<double> draws, double level);
+
+// Both together: one Estimate per statistic.
 std::vector<Estimate> bootstrap(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options);
+
+// Paired randomisation test, two-sided (Fisher 1935; Smucker, Allan and Carterette, CIKM 2007): difference[u] is what system a gained over b
+// at user u. If the two were exchangeable, each user's sign would be a coin's. p = (1 + draws at least as far from 0 as the sample) /
+// (1 + draws). 1 when nothing differs.
+double randomisation_p(std::span<const double> difference, std::int32_t draws, std::uint64_t seed);
+
+// Holm (1979): p-values adjusted for as many tests as there are, in their order. NaN: no test, and stays NaN.
+std::vector<double> holm(std::span<const double> p);
 
 // Linear interpolation between order statistics: at (n-1)·fraction. requires: ascending, not empty
 double quantile(std::span<const double> ascending, double fraction);

@@ -68,7 +68,7 @@ void demo(const Arguments& arguments) {
   heading("A small model");
   run(train, "train", {"--data", data, "--out", model, "--threads", threads, "--set", "model.d=32", "--set", "model.dropout=0.2", "--set",
                        "loss.listwise=0.5", "--set", "train.batch=64", "--set", "train.epochs=5"});
-  heading("On the test part: beside the first ranker and two heuristics, and against the truth");
+  heading("On the test part: beside heuristics, and against the truth");
   run(evaluate, "evaluate", {"--data", data, "--model", model, "--oracle", oracle, "--threads", threads, "--brief"});
   print("Gap closed: 0 is the first ranker's order, 1 the order by the true probabilities. Logged clicks favour the order that was shown.\n");
   heading("One request, before and after (one of those that gain most)");

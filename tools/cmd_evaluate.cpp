@@ -8,9 +8,9 @@
 #include "engine/base/files.h"
 #include "engine/base/json_text.h"
 #include "engine/base/log.h"
+#include "piano/collaborative.h"
 #include "piano/evaluation_set.h"
-#include "piano/model_file.h"
-#include "piano/predictor.h"
+#include "piano/model_predictions.h"
 #include "piano/trec.h"
 #include "tools/command_line.h"
 #include "tools/oracle.h"
@@ -18,33 +18,6 @@
 
 namespace piano::tools {
 namespace {
-
-const std::vector<std::string> kParts{"train", "valid", "test", "all"};
-
-std::vector<std::int64_t> requests_of(const data::Dataset& dataset, std::size_t part) {
-  std::vector<std::int64_t> requests;
-  for (std::int64_t r = 0; r < dataset.size(); ++r) {
-    if (part == 3 || static_cast<std::size_t>(dataset.split(r)) == part) requests.push_back(r);
-  }
-  if (requests.empty()) throw Error(ErrorCode::data, dataset.path() + ": no request in the part '" + kParts[part] + "'; try --split all");
-  return requests;
-}
-
-Predictions predictions_of(const Config& config, const PredictedLogits& logits) {
-  Predictions p;
-  p.name = "PIANO";
-  for (std::size_t i = 0; i < logits.click.size(); ++i) {
-    p.score.push_back(ranking_score(config, logits.click[i], logits.conversion[i], logits.value[i]));
-    p.pctr.push_back(sigmoid(logits.click[i]));
-    p.pcvr.push_back(sigmoid(logits.conversion[i]));
-  }
-  if (config.list.label == ListLabel::count) return p;  // counts, no probabilities
-  for (std::size_t l = 0; l < logits.list_click.size(); ++l) {
-    p.list_ctr.push_back(sigmoid(logits.list_click[l]));
-    p.list_cvr.push_back(sigmoid(logits.list_conversion[l]));
-  }
-  return p;
-}
 
 // Headline rows of the table of all lists.
 std::vector<Row> headlines(const Report& report) {
@@ -77,7 +50,7 @@ std::string brief_text(const Table& table, double level) {
   }
   std::string note;
   for (const std::string& reason : reasons) note += (note.empty() ? "-: " : ", ") + reason;
-  return aligned(rows, "lrrrrr") + (note.empty() ? "" : note + "\n");
+  return aligned(rows, "l" + std::string(table.columns.size() + 1, 'r')) + (note.empty() ? "" : note + "\n");
 }
 
 // One line a list and system: request, user, system, then one column per headline metric, empty where it is undefined.
@@ -113,11 +86,11 @@ void write_per_list(const std::string& path, const data::Dataset& dataset, const
 void evaluate(const Arguments& arguments) {
   const BootstrapOptions bootstrap;
   CommandLine line("evaluate", "--data FILE --model FILE [flags]",
-                   "measures a model beside the initial order, popularity and last-interacted-first (docs/metrics.md)");
+                   "measures a model beside heuristics (docs/metrics.md)");
   line.value("data", "FILE", "", "packed data set; it need not be the one the model was trained on")
       .value("model", "FILE", "", "model, from piano train")
       .value("split", "PART", "test", "train | valid | test | all")
-      .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed")
+      .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed, and the oracle that sorts by them")
       .value("run", "FILE", "", "write the model's order as a TREC run")
       .value("qrels", "FILE", "", "write the labels as TREC qrels: the target where there are targets, else click + conversion")
       .value("per-list", "FILE", "", "write each list's headline metrics for each system, tab-separated: for statistics over several runs")
@@ -149,9 +122,11 @@ void evaluate(const Arguments& arguments) {
   EvaluationSet set = evaluation_set(dataset, requests, m.features, builder);
   if (line.given("oracle")) set.lists.true_conversion = true_conversion(line.text("oracle"), set.lists);
   ThreadPool pool(threads_of(line));
-  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
   std::vector<Predictions> systems = std::move(set.heuristics);
-  systems.push_back(predictions_of(m.config, predictor.predict(dataset, requests, line.given("permute-past-queries"))));
+  for (Predictions& p : collaborative_heuristics(dataset, requests, set.lists)) systems.push_back(std::move(p));
+  if (line.given("oracle")) systems.push_back({"oracle", set.lists.true_conversion, {}, {}, {}, {}});
+  systems.push_back(predict(*model, dataset, requests, pool, line.given("permute-past-queries")));
+  systems.back().name = "PIANO";
 
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
   const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;

@@ -10,26 +10,10 @@
 #include "tools/command_line.h"
 #include "tools/output.h"
 #include "tools/signals.h"
+#include "tools/train_progress.h"
 
 namespace piano::tools {
 namespace {
-
-Config configuration(const CommandLine& line) {
-  Config config;
-  if (line.given("config")) read_toml(line.text("config"), config);
-  for (const std::string& assignment : line.all("set")) set_option(config, assignment);
-  if (line.given("seed")) set_option(config, "train.seed", line.text("seed"));
-  check(config);
-  return config;
-}
-
-void show(ProgressLine& line, const TrainProgress& p) {
-  line.show("epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " " +
-            bar(static_cast<double>(p.lists) / static_cast<double>(p.lists_total)) + " step " + count_text(p.step) + ", loss " +
-            number_text(p.loss, 4) + ", " + count_text(static_cast<std::int64_t>(p.lists_per_second)) + " lists/s, at most " +
-            duration_text(p.seconds_left) + " left");
-  if (p.lists == p.lists_total) line.clear();
-}
 
 std::string report(const std::string& out, const TrainSummary& s, bool json) {
   if (json) {
@@ -64,7 +48,9 @@ void train(const Arguments& arguments) {
   line.no_files();
   if (line.given("list-options")) return print(options_markdown());
 
-  const Config config = configuration(line);
+  Config config = config_of(line);
+  if (line.given("seed")) set_option(config, "train.seed", line.text("seed"));
+  check(config);
   TrainOptions options;
   options.out = line.required("out");
   options.resume = line.given("resume");

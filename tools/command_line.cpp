@@ -9,7 +9,6 @@
 #include <cxxopts.hpp>
 
 #include "engine/base/error.h"
-#include "piano/config.h"
 #include "tools/output.h"
 
 namespace piano::tools {
@@ -205,13 +204,31 @@ void require_distinct(const std::vector<NamedPath>& outputs, const std::vector<N
   }
 }
 
-data::Dataset dataset_of(const CommandLine& line) {
+data::Dataset dataset_of(const CommandLine& line) { return open_dataset(line.required("data")); }
+
+data::Dataset open_dataset(const std::string& path) {
   try {
-    return data::Dataset(line.required("data"));
+    return data::Dataset(path);
   } catch (const Error& e) {
     if (e.code() != ErrorCode::model) throw;
     throw Error(e.code(), std::string(e.what()) + "; --data takes what piano prepare wrote");
   }
+}
+
+std::vector<std::int64_t> requests_of(const data::Dataset& dataset, std::size_t part) {
+  std::vector<std::int64_t> requests;
+  for (std::int64_t r = 0; r < dataset.size(); ++r) {
+    if (part == 3 || static_cast<std::size_t>(dataset.split(r)) == part) requests.push_back(r);
+  }
+  if (requests.empty()) throw Error(ErrorCode::data, dataset.path() + ": no request in the part '" + kParts[part] + "'; try --split all");
+  return requests;
+}
+
+Config config_of(const CommandLine& line) {
+  Config config;
+  if (line.given("config")) read_toml(line.text("config"), config);
+  for (const std::string& assignment : line.all("set")) set_option(config, assignment);
+  return config;
 }
 
 int threads_of(const CommandLine& line) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "piano/config.h"
 #include "tools/verbs.h"
 
 namespace piano::tools {
@@ -56,6 +57,14 @@ void require_distinct(const std::vector<NamedPath>& outputs, const std::vector<N
 
 // The packed data set that --data names. When the file is none, the error says where they come from.
 data::Dataset dataset_of(const CommandLine& line);
+data::Dataset open_dataset(const std::string& path);
+
+// The requests of one of kParts. Throws ErrorCode::data when there are none.
+inline const std::vector<std::string> kParts{"train", "valid", "test", "all"};
+std::vector<std::int64_t> requests_of(const data::Dataset& dataset, std::size_t part);
+
+// The defaults, changed by --config, then by each --set. Not checked yet: a verb may change more.
+Config config_of(const CommandLine& line);
 
 // The value of --threads, or all cores.
 int threads_of(const CommandLine& line);

@@ -14,6 +14,8 @@ void simulate(const Arguments& arguments);
 void prepare(const Arguments& arguments);
 void train(const Arguments& arguments);
 void evaluate(const Arguments& arguments);
+void compare(const Arguments& arguments);
+void export_svmlight(const Arguments& arguments);
 void rerank(const Arguments& arguments);
 void inspect(const Arguments& arguments);
 void bench(const Arguments& arguments);

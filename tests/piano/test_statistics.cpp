@@ -106,3 +106,30 @@ TEST_CASE("draws for which a statistic is undefined are left out and counted") {
   CHECK(e[1].replicates == 0);
   CHECK(std::isnan(e[1].low));
 }
+
+TEST_CASE("randomisation: exact for few users, uniform under no difference, small for a real one") {
+  // Three users that all gain 1: of the 8 sign patterns 2 are as far from 0, so p tends to a quarter.
+  CHECK(randomisation_p(std::vector<double>{1, 1, 1}, 20000, 1) == Approx(0.25).epsilon(0.05));
+  CHECK(randomisation_p(std::vector<double>{1, 1, 1, 0, 0}, 20000, 1) == randomisation_p(std::vector<double>{1, 1, 1}, 20000, 1));
+  CHECK(randomisation_p(std::vector<double>{0, 0}, 100, 1) == 1.0);
+  CHECK(randomisation_p(std::vector<double>(200, 0.1), 999, 1) == Approx(0.001));
+  int below = 0;
+  for (std::uint64_t world = 0; world < 400; ++world) {
+    RandomStream random(world, "null");
+    std::vector<double> noise;
+    for (int u = 0; u < 60; ++u) noise.push_back(random.normal());
+    below += randomisation_p(noise, 199, world) <= 0.05;
+  }
+  CHECK(below >= 8);   // 20 expected, standard deviation 4.4
+  CHECK(below <= 34);
+}
+
+TEST_CASE("Holm: the smallest p is multiplied by all tests, the order is kept, none is lowered") {
+  const std::vector<double> adjusted = holm(std::vector<double>{0.01, kNone, 0.04, 0.03, 0.005});
+  CHECK(adjusted[4] == Approx(0.02));
+  CHECK(adjusted[0] == Approx(0.03));
+  CHECK(adjusted[3] == Approx(0.06));
+  CHECK(adjusted[2] == Approx(0.06));  // 0.04 alone, but never below the one before it
+  CHECK(std::isnan(adjusted[1]));
+  CHECK(holm(std::vector<double>{0.9, 0.8}) == std::vector<double>{1.0, 1.0});
+}
