@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "engine/base/error.h"
+#include "piano/models.h"
 
 namespace piano {
 namespace {
@@ -21,6 +22,9 @@ void visit_options(C& c, Visitor&& v) {
   constexpr std::int64_t many = std::int64_t{1} << 40;
   using I = Range<std::int64_t>;
   using F = Range<double>;
+  v("model.name", c.model.name,
+    Choices<ModelName>{{"piano", ModelName::piano}, {"dnn", ModelName::dnn}, {"din", ModelName::din}, {"esmm", ModelName::esmm}},
+    "which model: PIANO, or a baseline (docs/models.md); --set model=NAME is short for it", true);
   v("model.d", c.model.d, I{1, 4096}, "width of every embedding and hidden state", true);
   v("model.heads", c.model.heads, I{1, 64}, "attention heads; must divide model.d", true);
   v("model.layers", c.model.layers, I{0, 32}, "transformer blocks of the list encoder", true);
@@ -169,6 +173,7 @@ std::vector<Option> options(const Config& config) {
 }
 
 void set_option(Config& config, std::string_view key, std::string_view value) {
+  if (key == "model") key = "model.name";  // a TOML file cannot have both the key and the table
   bool found = false;
   std::vector<std::string> keys;
   visit_options(config, [&](const char* name, auto& field, const auto& allowed, const char*, bool) {
@@ -192,12 +197,19 @@ void set_option(Config& config, std::string_view assignment) {
 }
 
 void check(const Config& c) {
-  if (c.model.d % c.model.heads != 0) {
+  check_options_are_read(c);
+  if (reads(c.model.name, "model.heads") && c.model.d % c.model.heads != 0) {
     throw Error(ErrorCode::usage, "model.heads: expected a divisor of model.d = " + std::to_string(c.model.d) + ", got " +
                                       std::to_string(c.model.heads));
   }
-  if (c.loss.click + c.loss.conversion + c.loss.list_click + c.loss.list_conversion + c.loss.listwise <= 0) {
+  const auto weight = [&](const char* key, double value) { return reads(c.model.name, key) ? value : 0.0; };
+  if (traits(c).probabilities && c.loss.click + c.loss.conversion + weight("loss.list_click", c.loss.list_click) +
+                                     weight("loss.list_conversion", c.loss.list_conversion) + weight("loss.listwise", c.loss.listwise) <= 0) {
     throw Error(ErrorCode::usage, "loss: all weights are 0, there is nothing to learn; set at least one");
+  }
+  if (c.train.select == SelectBy::loss && !traits(c).probabilities) {
+    throw Error(ErrorCode::usage, std::string("train.select: 'loss' is that of the items' terms, and model.name = ") + traits(c).key +
+                                      " has none; use ndcg or target_mrr");
   }
 }
 
@@ -225,7 +237,9 @@ std::string options_markdown() {
   for (const Option& o : options(Config{})) {
     std::string type = o.type;
     for (std::size_t at = 0; (at = type.find('|', at)) != std::string::npos; at += 2) type.replace(at, 1, "\\|");
-    out += "| `" + o.key + "` | " + o.value + " | " + type + " | " + (o.in_model ? "model" : "training") + " | " + o.help + " |\n";
+    const std::string models = readers(o.key);
+    out += "| `" + o.key + "` | " + o.value + " | " + type + " | " + (o.in_model ? "model" : "training") + " | " + o.help +
+           (models.empty() ? "" : " (read by " + models + ")") + " |\n";
   }
   return out;
 }

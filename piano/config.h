@@ -12,6 +12,7 @@
 
 namespace piano {
 
+enum class ModelName { piano, dnn, din, esmm };
 enum class QdirMode { attend, mean, item_only, off };
 enum class QdirQuery { query, query_user };
 enum class QdirValue { query, item, both };
@@ -26,6 +27,7 @@ enum class Schedule { constant, linear };
 
 struct Config {
   struct {
+    ModelName name = ModelName::piano;
     std::int64_t d = 64, heads = 4, layers = 2, ffn = 4;
     double dropout = 0.1, oov_dropout = 0.02;
     std::int64_t max_history = 50, max_terms = 16;
@@ -80,11 +82,11 @@ struct Option {
 std::vector<Option> options(const Config& config);
 
 // Sets one option from text. Throws ErrorCode::usage: "unknown option 'qdir.mod': did you mean 'qdir.mode'?",
-// "train.batch: expected an integer >= 1, got '0'".
+// "train.batch: expected an integer >= 1, got '0'". The key "model" is short for "model.name".
 void set_option(Config& config, std::string_view key, std::string_view value);
 void set_option(Config& config, std::string_view assignment);  // "key=value"
 
-// Throws ErrorCode::usage for combinations that make no sense (heads must divide d, ...).
+// Throws ErrorCode::usage for combinations that make no sense (heads must divide d, an option that the model does not read, ...).
 void check(const Config& config);
 
 // Reads a TOML file (tables are the first part of a key: [qdir] mode = "mean"). Throws ErrorCode::usage with file:line:column.

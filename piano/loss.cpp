@@ -2,11 +2,19 @@
 
 #include <algorithm>
 
+#include "engine/ops/ops.h"
+#include "piano/models.h"
+
 namespace piano {
 
 LossWeights loss_weights(const Config& config) {
-  return {{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
-          config.loss.lambda, config.list.label};
+  const ModelTraits& model = traits(config);
+  LossWeights weights{{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
+                      config.loss.lambda, config.list.label, model.clicked_items, !model.probabilities};
+  if (!model.list_click) weights.term[kListClick] = 0;
+  if (!model.list_conversion) weights.term[kListConversion] = 0;
+  if (weights.scores) weights.term = {0, 0, 0, 0, 1};
+  return weights;
 }
 
 ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label) {
@@ -41,7 +49,11 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
   const Tensor click = ctx.constant(batch.click, {n, 1}), conversion = ctx.constant(batch.conversion, {n, 1});  // (rows, 1)
   const Tensor labelled = ctx.constant(batch.labelled, {n, 1});
   if (wanted(kClick)) add_term(kClick, bce_with_logits(ctx, logits.click, click, labelled), counts.items);
-  if (wanted(kConversion)) add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
+  if (wanted(kConversion) && !weights.clicked_items) {
+    add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
+  } else if (wanted(kConversion)) {
+    add_term(kConversion, bce_with_logits(ctx, logits.conversion, conversion, mul(ctx, labelled, click)), counts.clicked);
+  }
 
   if (wanted(kListClick) || wanted(kListConversion)) {
     auto* values = ctx.arena->array<float>(3 * std::max(lists, 1));
@@ -71,7 +83,8 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
       gain[i] = batch.labelled[k] * (batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k]);
     }
     const Tensor target = ctx.constant(std::span<const float>{gain, static_cast<std::size_t>(n)}, {n, 1});
-    const Tensor score = add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));  // log pctcvr
+    const Tensor score = weights.scores ? logits.click  // else log pctcvr
+                                        : add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));
     add_term(kListwise, softmax_cross_entropy(ctx, score, target, {batch.offsets.data(), lists}), counts.positive_lists);
   }
   return total;

@@ -35,6 +35,7 @@ void set_kernels(Device& device) {
   set(OpId::attention, attention_forward, attention_backward);
   set(OpId::match_attention, match_attention_forward, match_attention_backward);
   set(OpId::segment_mean, segment_mean_forward, segment_mean_backward);
+  set(OpId::weighted_sum, weighted_sum_forward, weighted_sum_backward);
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
   device.writes_fresh[static_cast<int>(OpId::linear)] = 0b111;
   device.optimiser = {adamw, add_arrays, sum_of_squares};

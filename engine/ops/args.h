@@ -80,6 +80,11 @@ struct SegmentMeanArgs {
   Ragged lists;
 };
 
+// inputs: x (rows, d), w (rows, 1) -> output (lists, d)
+struct WeightedSumArgs {
+  Ragged lists;
+};
+
 // bce_with_logits and poisson_nll have no arguments: inputs x, y, w (rows, 1); product_bce: a, b, y, w (rows, 1). Output (1, 1).
 // inputs: s, t (rows, 1) -> output (1, 1)
 struct SoftmaxCrossEntropyArgs {

@@ -19,6 +19,7 @@ Op layer_norm_row();             // norm.cpp
 Op attention_row();              // attention.cpp
 Op match_attention_row();        // match_attention.cpp
 Op segment_mean_row();           // segment.cpp
+Op weighted_sum_row();
 Op bce_with_logits_row();        // losses.cpp
 Op product_bce_row();
 Op poisson_nll_row();

@@ -13,7 +13,7 @@ namespace piano {
 
 enum class OpId : std::uint8_t {
   embedding_sum, gather_rows, concat, prepend_row, linear, add, mul, scale, dropout, layer_norm, attention, match_attention, segment_mean,
-  log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
+  weighted_sum,  log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
   count
 };
 
@@ -64,6 +64,9 @@ Tensor match_attention(const Context&, Tensor q, Tensor k, Ragged keys, int head
 
 // out (lists, d): the mean of each list's rows; zeros for an empty list.
 Tensor segment_mean(const Context&, Tensor x, Ragged lists);
+
+// out (lists, d): the sum of each list's rows, row r times w_r; zeros for an empty list. x (rows, d), w (rows, 1)
+Tensor weighted_sum(const Context&, Tensor x, Tensor w, Ragged lists);
 
 Tensor log_sigmoid(const Context&, Tensor x);  // log(1 / (1 + exp(-x))), elementwise, stable
 

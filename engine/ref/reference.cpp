@@ -62,6 +62,7 @@ Device make_device(const char* name) {
   set(OpId::attention, attention_forward<T>, attention_backward<T>);
   set(OpId::match_attention, match_attention_forward<T>, match_attention_backward<T>);
   set(OpId::segment_mean, segment_mean_forward<T>, segment_mean_backward<T>);
+  set(OpId::weighted_sum, weighted_sum_forward<T>, weighted_sum_backward<T>);
   set(OpId::log_sigmoid, log_sigmoid_forward<T>, log_sigmoid_backward<T>);
   set(OpId::bce_with_logits, pointwise_loss_forward<T, BceWithLogits>, pointwise_loss_backward<T, BceWithLogits>);
   set(OpId::product_bce, product_bce_forward<T>, product_bce_backward<T>);

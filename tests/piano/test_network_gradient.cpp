@@ -26,7 +26,11 @@ std::vector<Variant> variants() {
           {"empty histories", "", full, {{4, 0}, {2, 0}}},
           {"empty histories, no null slot", "qdir.null_slot=false", full, {{4, 0}}},
           {"one candidate", "loss.listwise=0.5", full, {{1, 2}}},
-          {"no blocks", "model.layers=0", full, mixed}};
+          {"no blocks", "model.layers=0", full, mixed},
+          {"dnn", "model=dnn\nmodel.layers=2", full, mixed},
+          {"din", "model=din", full, mixed},
+          {"din, ids alone, empty histories", "model=din\nmodel.match=false", bare, {{4, 0}, {2, 0}}},
+          {"esmm", "model=esmm", full, mixed}};
 }
 
 // d loss / d t along parameters + t * direction, by the fourth-order central difference.

@@ -15,6 +15,7 @@ import torch
 from safetensors.numpy import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import plain_baselines as baselines
 import plain_layers as layers
 import plain_model as model
 
@@ -53,6 +54,15 @@ CASES = {
     "bare": ({}, BARE_WORLD, OTHER_LISTS),
     "no_history": ({"qdir.query": "query+user"}, WORLD, NO_HISTORY),
     "one_by_one": ({"encoder.position": "none"}, BARE_WORLD, ONE_BY_ONE),
+}
+
+# The baselines: name -> (options, world, lists). They read no option of QDIR, IAN and the lists' losses.
+BASELINE_BASE = {k: v for k, v in BASE.items() if not k.startswith(("qdir.", "ian.", "list.", "loss.list", "model.heads"))}
+BASELINE_CASES = {
+    "dnn": ({"model.name": "dnn", "model.layers": 2}, WORLD, LISTS),
+    "din": ({"model.name": "din"}, WORLD, LISTS),
+    "din_no_history": ({"model.name": "din", "encoder.position": "none"}, BARE_WORLD, NO_HISTORY),
+    "esmm": ({"model.name": "esmm", "loss.conversion": 0.5}, WORLD, OTHER_LISTS),
 }
 
 
@@ -154,9 +164,14 @@ def batch_tensors(prefix, w, batch):
     return out
 
 
+def code_of(c):
+    """The module with shapes(), forward() and loss() of the configured model."""
+    return baselines if "model.name" in c else model
+
+
 def forward_batch(p, c, w, batch):
-    logits = [model.forward(p, c, w, request) for request in batch]
-    total, terms = model.loss(c, batch, logits)
+    logits = [code_of(c).forward(p, c, w, request) for request in batch]
+    total, terms = code_of(c).loss(c, batch, logits)
     joined = {k: torch.cat([out[k].reshape(-1) for out in logits]) for k in logits[0]}
     return total, terms, joined
 
@@ -172,12 +187,12 @@ def write(path, tensors, metadata=None):
 
 
 def make_model(folder, name, seed):
-    options, w, extents = CASES[name]
-    c, rng = BASE | options, np.random.default_rng(seed)
+    options, w, extents = (CASES | BASELINE_CASES)[name]
+    c, rng = (BASELINE_BASE if name in BASELINE_CASES else BASE) | options, np.random.default_rng(seed)
     batch = [draw_request(rng, w, n, t) for n, t in extents]
     if name == "item_only":  # a list without any label
         batch[2]["candidates"][0]["labelled"] = 0.0
-    values = draw_parameters(rng, model.shapes(c, w))
+    values = draw_parameters(rng, code_of(c).shapes(c, w))
     p = as_leaves(values)
     total, terms, logits = forward_batch(p, c, w, batch)
     total.backward()
@@ -304,6 +319,8 @@ def main():
     for k, name in enumerate(CASES):
         make_model(folder, name, seed=100 + k)
     make_adamw(folder, seed=200)
+    for k, name in enumerate(BASELINE_CASES):
+        make_model(folder, name, seed=300 + k)
 
 
 if __name__ == "__main__":
