@@ -30,4 +30,22 @@ inline std::span<const std::int32_t> list_of_row(const Context& ctx, Ragged rows
   });
 }
 
+// Lists with one more row before their candidates (prepend_row): where its rows are.
+struct TokenRows {
+  Ragged rows;
+  std::span<const std::int32_t> tokens, candidates;  // (lists), (rows before)
+};
+
+inline TokenRows with_token(const Context& ctx, Ragged rows) {
+  const auto offsets = indices(ctx, rows.lists + 1, [&](std::int32_t* out) {
+    for (std::int32_t l = 0; l <= rows.lists; ++l) out[l] = rows.offsets[l] + l;
+  });
+  const auto candidates = indices(ctx, rows.rows(), [&](std::int32_t* out) {
+    for (std::int32_t l = 0; l < rows.lists; ++l) {
+      for (std::int32_t i = rows.begin(l); i < rows.end(l); ++i) out[i] = i + l + 1;
+    }
+  });
+  return {{offsets.data(), rows.lists}, offsets.first(static_cast<std::size_t>(rows.lists)), candidates};
+}
+
 }  // namespace piano

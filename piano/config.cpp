@@ -23,12 +23,15 @@ void visit_options(C& c, Visitor&& v) {
   using I = Range<std::int64_t>;
   using F = Range<double>;
   v("model.name", c.model.name,
-    Choices<ModelName>{{"piano", ModelName::piano}, {"dnn", ModelName::dnn}, {"din", ModelName::din}, {"esmm", ModelName::esmm}},
+    Choices<ModelName>{{"piano", ModelName::piano}, {"dnn", ModelName::dnn}, {"din", ModelName::din}, {"esmm", ModelName::esmm},
+                       {"mmoe", ModelName::mmoe}, {"ple", ModelName::ple}, {"dlcm", ModelName::dlcm}, {"prm", ModelName::prm},
+                       {"setrank", ModelName::setrank}, {"mir", ModelName::mir}, {"pear", ModelName::pear}},
     "which model: PIANO, or a baseline (docs/models.md); --set model=NAME is short for it", true);
   v("model.d", c.model.d, I{1, 4096}, "width of every embedding and hidden state", true);
   v("model.heads", c.model.heads, I{1, 64}, "attention heads; must divide model.d", true);
-  v("model.layers", c.model.layers, I{0, 32}, "transformer blocks of the list encoder", true);
+  v("model.layers", c.model.layers, I{0, 32}, "transformer blocks of the list encoder; of dnn, din, esmm: hidden layers; of ple: levels", true);
   v("model.ffn", c.model.ffn, I{1, 16}, "hidden width of feed-forward blocks, as a multiple of model.d", true);
+  v("model.experts", c.model.experts, I{2, 16}, "mmoe: experts; ple: experts of each task and as many shared ones, on each level", true);
   v("model.dropout", c.model.dropout, F{0, 0.95}, "dropout rate in training", true);
   v("model.oov_dropout", c.model.oov_dropout, F{0, 0.95}, "rate at which training replaces an id by the out-of-vocabulary row", true);
   v("model.max_history", c.model.max_history, I{0, 100000}, "most recent past events that the model attends to", true);
@@ -206,6 +209,13 @@ void check(const Config& c) {
   if (traits(c).probabilities && c.loss.click + c.loss.conversion + weight("loss.list_click", c.loss.list_click) +
                                      weight("loss.list_conversion", c.loss.list_conversion) + weight("loss.listwise", c.loss.listwise) <= 0) {
     throw Error(ErrorCode::usage, "loss: all weights are 0, there is nothing to learn; set at least one");
+  }
+  if (c.model.layers == 0 && (c.model.name == ModelName::ple || c.model.name == ModelName::pear)) {
+    throw Error(ErrorCode::usage, std::string("model.layers: model.name = ") + traits(c).key + " is nothing without layers; expected 1 or more, got 0");
+  }
+  if (traits(c).attention_rank && c.loss.lambda > 10) {
+    throw Error(ErrorCode::usage, std::string("loss.lambda: model.name = ") + traits(c).key + " has exp(click + lambda * conversion) in its loss; "
+                                      "expected 10 or less");
   }
   if (c.train.select == SelectBy::loss && !traits(c).probabilities) {
     throw Error(ErrorCode::usage, std::string("train.select: 'loss' is that of the items' terms, and model.name = ") + traits(c).key +

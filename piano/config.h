@@ -12,7 +12,7 @@
 
 namespace piano {
 
-enum class ModelName { piano, dnn, din, esmm };
+enum class ModelName { piano, dnn, din, esmm, mmoe, ple, dlcm, prm, setrank, mir, pear };
 enum class QdirMode { attend, mean, item_only, off };
 enum class QdirQuery { query, query_user };
 enum class QdirValue { query, item, both };
@@ -28,7 +28,7 @@ enum class Schedule { constant, linear };
 struct Config {
   struct {
     ModelName name = ModelName::piano;
-    std::int64_t d = 64, heads = 4, layers = 2, ffn = 4;
+    std::int64_t d = 64, heads = 4, layers = 2, ffn = 4, experts = 4;
     double dropout = 0.1, oov_dropout = 0.02;
     std::int64_t max_history = 50, max_terms = 16;
     bool match = true;

@@ -17,6 +17,13 @@ constexpr auto kTraits = std::to_array<ModelTraits>({
     {dnn, "dnn", "DNN", true, true, false, false},
     {din, "din", "DIN", true, true, false, false},
     {esmm, "esmm", "ESMM", true, true, false, false},
+    {.name = mmoe, .key = "mmoe", .title = "MMoE", .probabilities = true, .conversion = true, .clicked_items = true},
+    {.name = ple, .key = "ple", .title = "PLE", .probabilities = true, .conversion = true, .clicked_items = true},
+    {.name = dlcm, .key = "dlcm", .title = "DLCM", .attention_rank = true},
+    {.name = prm, .key = "prm", .title = "PRM"},
+    {.name = setrank, .key = "setrank", .title = "SetRank", .attention_rank = true},
+    {mir, "mir", "MIR", true, true, false, false},
+    {pear, "pear", "PEAR-like", true, true, true, false},
 });
 
 // Options that only some models read, by key or, with a dot at the end, by table. What is not here is read by all.
@@ -30,15 +37,23 @@ const std::vector<Readers>& rows() {
   static const std::vector<Readers> table{
       {"qdir.", {piano}},
       {"ian.", {piano}},
-      {"list.label", {piano}},
-      {"model.heads", {piano}},
-      {"model.max_history", {piano, din}, "0"},
-      {"encoder.attention", {piano}},
-      {"encoder.points", {piano}},
-      {"loss.list_click", {piano}},
+      {"list.label", {piano, pear}},
+      {"model.layers", {piano, dnn, din, esmm, ple, prm, setrank, mir, pear}},
+      {"model.ffn", {piano, dnn, din, esmm, prm, setrank, mir, pear}},
+      {"model.experts", {mmoe, ple}},
+      {"model.heads", {piano, prm, setrank, mir, pear}},
+      {"model.max_history", {piano, din, prm, mir, pear}, "0"},
+      {"encoder.attention", {piano, prm, setrank, mir, pear}},
+      {"encoder.points", {piano, prm, setrank, mir, pear}},
+      {"encoder.position", {piano, dnn, din, esmm, mmoe, ple, prm, pear}, "none"},
+      {"encoder.positions", {piano, dnn, din, esmm, mmoe, ple, prm, pear}},
+      {"loss.click", {piano, dnn, din, esmm, mmoe, ple, mir, pear}},
+      {"loss.conversion", {piano, dnn, din, esmm, mmoe, ple, mir, pear}},
+      {"loss.list_click", {piano, pear}},
       {"loss.list_conversion", {piano}},
       {"loss.listwise", {piano}},
-      {"loss.lambda", {piano}},
+      {"loss.lambda", {piano, dlcm, prm, setrank}},
+      {"rank.beta", {piano, dnn, din, esmm, mmoe, ple, mir, pear}, "0"},
   };
   return table;
 }

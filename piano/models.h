@@ -14,10 +14,10 @@ struct ModelTraits {
   ModelName name;
   const char* key;               // "prm"
   const char* title;             // in tables
-  bool probabilities;            // s(click) is P(click), and the items' terms of the loss train it; else the click logit is a score, trained by
+  bool probabilities = false;    // s(click) is P(click), and the items' terms of the loss train it; else the click logit is a score, trained by
                                  // a listwise loss: its order within a list is all it says
-  bool conversion;               // gives a conversion logit; without one rank.beta is 0
-  bool list_click, list_conversion;
+  bool conversion = false;       // gives a conversion logit; without one rank.beta is 0
+  bool list_click = false, list_conversion = false;
   bool clicked_items = false;    // the conversion term looks at clicked items alone (else at click-and-convert of all items)
   bool attention_rank = false;   // of the listwise losses, DLCM's (else softmax cross-entropy)
 };

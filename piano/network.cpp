@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "piano/baselines/contextual.h"
+#include "piano/baselines/listwise.h"
+#include "piano/baselines/multitask.h"
 #include "piano/baselines/pointwise.h"
 #include "piano/piano_network.h"
 
@@ -20,6 +23,13 @@ std::unique_ptr<const Network> make_network(const Config& config, const data::Fe
     case ModelName::dnn: return std::make_unique<Dnn>(config, features, store);
     case ModelName::din: return std::make_unique<Din>(config, features, store);
     case ModelName::esmm: return std::make_unique<Esmm>(config, features, store);
+    case ModelName::mmoe: return std::make_unique<Mmoe>(config, features, store);
+    case ModelName::ple: return std::make_unique<Ple>(config, features, store);
+    case ModelName::dlcm: return std::make_unique<Dlcm>(config, features, store);
+    case ModelName::prm: return std::make_unique<Prm>(config, features, store);
+    case ModelName::setrank: return std::make_unique<SetRank>(config, features, store);
+    case ModelName::mir: return std::make_unique<Mir>(config, features, store);
+    case ModelName::pear: return std::make_unique<PearLike>(config, features, store);
   }
   return std::make_unique<PianoNetwork>(config, features, store);
 }

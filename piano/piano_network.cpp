@@ -73,7 +73,7 @@ Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, Histo
   const Qdir::Input in = past(ctx, batch, e, !remembered);
   if (!remembered) memory = qdir_.remember(ctx, in);
   const Ragged rows = e.candidates;
-  const std::int32_t n = rows.rows(), lists = rows.lists;
+  const std::int32_t lists = rows.lists;
   const auto spread = [&](Tensor per_list) { return gather_rows(ctx, per_list, e.list_of); };  // (lists, d) -> (rows, d)
 
   const auto [p, attended] = qdir_(ctx, in, memory);                                  // (lists, d), (rows, qdir.match_columns), or none
@@ -91,16 +91,11 @@ Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, Histo
     Tensor token = gather_rows(ctx, ctx.parameter(token_), zeros);                    // (lists, d)
     if (config_.ian.condition) token = add(ctx, token, token_condition_(ctx, concat(ctx, {p, e.query})));
     x = prepend_row(ctx, token, x, rows);                                             // (rows + lists, d)
-    const auto offsets = indices(ctx, lists + 1, [&](std::int32_t* out) {
-      for (std::int32_t l = 0; l <= lists; ++l) out[l] = rows.offsets[l] + l;
-    });
-    const Ragged with_token{offsets.data(), lists};
-    for (const EncoderBlock& block : blocks_) x = block(ctx, x, with_token);
+    const TokenRows t = with_token(ctx, rows);
+    for (const EncoderBlock& block : blocks_) x = block(ctx, x, t.rows);
     x = final_norm_(ctx, x);
-    h_0 = gather_rows(ctx, x, {offsets.data(), static_cast<std::size_t>(lists)});
-    h_i = gather_rows(ctx, x, indices(ctx, n, [&](std::int32_t* out) {
-      for (std::int32_t i = 0; i < n; ++i) out[i] = i + e.list_of[static_cast<std::size_t>(i)] + 1;
-    }));
+    h_0 = gather_rows(ctx, x, t.tokens);
+    h_i = gather_rows(ctx, x, t.candidates);
   } else {
     for (const EncoderBlock& block : blocks_) x = block(ctx, x, rows);
     h_i = final_norm_(ctx, x);

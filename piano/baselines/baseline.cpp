@@ -4,9 +4,11 @@
 
 namespace piano {
 
-ItemHead ItemHead::declare(ParameterStore& store, const std::string& name, const Config& config, std::int64_t in, std::int64_t known) {
+ItemHead ItemHead::declare(ParameterStore& store, const std::string& name, const Config& config, std::int64_t in, std::int64_t known,
+                           bool bias) {
   ItemHead head;
-  head.deep = FeedForward::declare(store, name, in, config.model.d, 1, config.model.dropout);
+  head.deep = {Linear::declare(store, name + ".up", in, config.model.d), Linear::declare(store, name + ".down", config.model.d, 1, bias),
+               site_hash(name), config.model.dropout};
   if (known > 0) head.wide = Linear::declare(store, name + ".wide", known, 1, false);
   return head;
 }
@@ -32,6 +34,22 @@ Tower Tower::declare(ParameterStore& store, const std::string& name, const Confi
 Tensor Tower::operator()(const Context& ctx, Tensor x, Ragged rows) const {
   for (std::size_t m = 0; m < layers.size(); ++m) x = dropout(ctx, layers[m](ctx, x, Activation::gelu), dropout_rate, sites[m], rows);
   return x;
+}
+
+ListEncoder ListEncoder::declare(ParameterStore& store, const Config& config) {
+  ListEncoder encoder;
+  const std::int64_t d = config.model.d, points = config.encoder.attention == EncoderAttention::induced ? config.encoder.points : 0;
+  for (std::int64_t m = 0; m < config.model.layers; ++m) {
+    encoder.blocks.push_back(EncoderBlock::declare(store, "encoder." + std::to_string(m), d, static_cast<int>(config.model.heads),
+                                                   config.model.ffn * d, config.model.dropout, points));
+  }
+  encoder.norm = LayerNorm::declare(store, "encoder.norm", d);
+  return encoder;
+}
+
+Tensor ListEncoder::operator()(const Context& ctx, Tensor x, Ragged rows) const {
+  for (const EncoderBlock& block : blocks) x = block(ctx, x, rows);
+  return norm(ctx, x);
 }
 
 PastItems PastItems::declare(ParameterStore& store, const Config& config, const data::FeatureSpace& features) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/encoder.h"
 #include "layers/feed_forward.h"
 #include "piano/request_encoder.h"
 
@@ -15,8 +16,9 @@ struct ItemHead {
   FeedForward deep;
   Linear wide;  // none when nothing is known
 
-  // Declares <name>.up, <name>.down and <name>.wide.
-  static ItemHead declare(ParameterStore& store, const std::string& name, const Config& config, std::int64_t in, std::int64_t known);
+  // Declares <name>.up, <name>.down and <name>.wide. A listwise loss does not see what is added to a whole list: no last `bias` then.
+  static ItemHead declare(ParameterStore& store, const std::string& name, const Config& config, std::int64_t in, std::int64_t known,
+                          bool bias = true);
   Tensor operator()(const Context& ctx, Tensor h, Tensor known, Ragged rows) const;
 };
 
@@ -28,6 +30,15 @@ struct Tower {
   std::int64_t width = 0;
 
   static Tower declare(ParameterStore& store, const std::string& name, const Config& config);  // <name>.0, <name>.1, ...
+  Tensor operator()(const Context& ctx, Tensor x, Ragged rows) const;
+};
+
+// config.model.layers transformer blocks over a list, then a layer norm: (rows, d) -> (rows, d).
+struct ListEncoder {
+  std::vector<EncoderBlock> blocks;
+  LayerNorm norm;
+
+  static ListEncoder declare(ParameterStore& store, const Config& config);  // encoder.0, encoder.1, ..., encoder.norm
   Tensor operator()(const Context& ctx, Tensor x, Ragged rows) const;
 };
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "engine/ops/shared_forward.h"
 #include "piano/models.h"
 #include "tests/piano/network_bench.h"
 
@@ -14,7 +15,8 @@ using namespace piano;
 namespace {
 
 const bench::World kWorld;
-const std::vector<ModelName> kBaselines{ModelName::dnn, ModelName::din, ModelName::esmm};
+const std::vector<ModelName> kBaselines{ModelName::dnn,  ModelName::din, ModelName::esmm,    ModelName::mmoe, ModelName::ple,
+                                        ModelName::dlcm, ModelName::prm, ModelName::setrank, ModelName::mir,  ModelName::pear};
 
 std::string option(ModelName name) { return std::string("model=") + traits(name).key + "\n"; }
 
@@ -22,7 +24,7 @@ bench::Bench make(const std::string& options, const Device& device = reference_d
   return {bench::small_config(options), bench::feature_space(world), device, 5};
 }
 
-[[maybe_unused]] std::vector<double> permuted(const std::vector<double>& v, const std::vector<std::int32_t>& order) {
+std::vector<double> permuted(const std::vector<double>& v, const std::vector<std::int32_t>& order) {
   std::vector<double> out;
   for (const std::int32_t i : order) out.push_back(v[static_cast<std::size_t>(i)]);
   return out;
@@ -47,7 +49,7 @@ data::Batch with_other_neighbours(data::Batch batch) {
 
 TEST_CASE("baselines: a pointwise model gives an item the same logits whatever its neighbours, and no other model does") {
   const data::Batch batch = bench::random_batch(kWorld, {{5, 3}, {5, 3}}, 1), other = with_other_neighbours(batch);
-  const std::set<ModelName> pointwise{ModelName::dnn, ModelName::din, ModelName::esmm};
+  const std::set<ModelName> pointwise{ModelName::dnn, ModelName::din, ModelName::esmm, ModelName::mmoe, ModelName::ple};
   for (const ModelName name : kBaselines) {
     CAPTURE(traits(name).key);
     bench::Bench model = make(option(name));
@@ -55,6 +57,22 @@ TEST_CASE("baselines: a pointwise model gives an item the same logits whatever i
     CHECK((a.click[0] == b.click[0]) == pointwise.contains(name));
     if (traits(name).conversion) CHECK((a.conversion[0] == b.conversion[0]) == pointwise.contains(name));
     CHECK(a.click[1] != b.click[1]);
+  }
+}
+
+TEST_CASE("baselines: SetRank and MIR score a set, in whatever order the candidates come; DLCM, PRM and PEAR see the order") {
+  const data::Batch batch = bench::random_batch(kWorld, {{5, 3}}, 1);
+  const std::vector<std::int32_t> order{3, 0, 4, 1, 2};
+  const data::Batch other = bench::reorder_candidates(batch, 0, order);
+  for (const std::string options : {"model=setrank\nmodel.layers=2", "model=setrank\nencoder.attention=induced\nencoder.points=3", "model=mir\nmodel.layers=2",
+                                    "model=dlcm", "model=pear", "model=prm",
+                                    "model=prm\nencoder.position=none"}) {
+    CAPTURE(options);
+    bench::Bench model = make(options);
+    const double distance = golden::error(model.scores(other).click, permuted(model.scores(batch).click, order));
+    const bool as_set = options.starts_with("model=setrank") || options.starts_with("model=mir") || options.ends_with("none");
+    CHECK(as_set == (distance <= 1e-12));
+    if (!as_set) CHECK(distance > 1e-4);
   }
 }
 
@@ -87,7 +105,7 @@ TEST_CASE("baselines: a list's scores have the same bits alone, and anywhere in 
     for (const ModelName name : kBaselines) {
       CAPTURE(device->name);
       CAPTURE(traits(name).key);
-      bench::Bench model = make(option(name) + "model.d=20\nmodel.ffn=1\n", *device);
+      bench::Bench model = make(option(name) + "model.d=20\n", *device);
       const bench::Scores together = model.scores(batch);
       bench::Scores recorded;
       model.train(batch, bench::counts(batch), 0, &recorded);
@@ -126,6 +144,22 @@ TEST_CASE("baselines: empty history, one candidate, many candidates, ids alone: 
       model.train(batch, bench::counts(batch), 0, &with_dropout);
       CHECK_FALSE(with_dropout == model.scores(batch));
     }
+  }
+}
+
+TEST_CASE("baselines: a forward shared by several threads has the bits of one") {
+  const data::Batch batch = bench::random_batch(kWorld, {{130, 70}, {3, 0}, {60, 5}}, 3);
+  for (const ModelName name : kBaselines) {
+    CAPTURE(traits(name).key);
+    bench::Bench b(bench::small_config(option(name)), bench::feature_space(kWorld), cpu_device());
+    const bench::Scores expected = b.scores(batch);
+    SharedForward shared(3);
+    shared.begin();
+    Context ctx = b.context();
+    ctx.shared = &shared;
+    const Logits logits = (*b.network)(ctx, batch);
+    shared.run(ctx);
+    CHECK(bench::read(logits) == expected);
   }
 }
 
@@ -178,6 +212,15 @@ TEST_CASE("baselines: options that a model does not read are refused, and a mode
                        "qdir.mode: model.name = dnn does not read it (read by: piano); leave it at attend, got mean", Error);
   CHECK_THROWS_WITH_AS(bench::config_of("model=dnn\nmodel.max_history=20"), doctest::Contains("model.max_history: model.name = dnn"), Error);
   CHECK_THROWS_AS(bench::config_of("model=esmm\nian.pool=mean"), Error);
+  CHECK_THROWS_AS(bench::config_of("model=prm\nloss.click=2"), Error);
+  CHECK_THROWS_AS(bench::config_of("model=setrank\nencoder.positions=20"), Error);
+  CHECK_THROWS_WITH_AS(bench::config_of("model=prm\ntrain.select=loss"), doctest::Contains("model.name = prm has none"), Error);
+  CHECK_THROWS_WITH_AS(bench::config_of("model=dlcm\nloss.lambda=11"), doctest::Contains("expected 10 or less"), Error);
+  CHECK_THROWS_WITH_AS(bench::config_of("model=ple\nmodel.layers=0"), doctest::Contains("expected 1 or more"), Error);
+  CHECK_THROWS_AS(bench::config_of("model.experts=3"), Error);
+  const Config setrank = as_read(bench::config_of("model=setrank"));
+  CHECK((setrank.encoder.position == PositionMode::none && setrank.rank.beta == 0));
+  check(setrank);
   CHECK_THROWS_AS(bench::config_of("model=esmm\nloss.click=0\nloss.conversion=0"), Error);
   CHECK(as_read(bench::config_of("model=dnn")).model.max_history == 0);
   CHECK(as_read(bench::config_of("model=din")).model.max_history == 50);

@@ -11,7 +11,9 @@ namespace {
 
 constexpr const char* kCases[] = {"default",   "query_user", "count_mean", "mode_mean",  "item_only",
                                   "qdir_off", "no_null",    "bare",       "no_history", "one_by_one",
-                                  "dnn",      "din",        "din_no_history", "esmm"};
+                                  "dnn",      "din",        "din_no_history", "esmm",
+                                  "dlcm",     "prm",        "setrank",    "setrank_induced",
+                                  "mmoe",     "ple",        "mir",        "pear"};
 
 void check_parameters(const bench::Bench& model, const SafetensorsFile& file) {
   std::set<std::string> declared;

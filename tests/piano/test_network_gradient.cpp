@@ -30,7 +30,17 @@ std::vector<Variant> variants() {
           {"dnn", "model=dnn\nmodel.layers=2", full, mixed},
           {"din", "model=din", full, mixed},
           {"din, ids alone, empty histories", "model=din\nmodel.match=false", bare, {{4, 0}, {2, 0}}},
-          {"esmm", "model=esmm", full, mixed}};
+          {"esmm", "model=esmm", full, mixed},
+          {"mmoe", "model=mmoe\nmodel.experts=3", full, mixed},
+          {"ple", "model=ple\nmodel.layers=2\nmodel.experts=2", full, mixed},
+          {"mir", "model=mir", full, mixed},
+          {"mir, empty histories", "model=mir\nmodel.layers=0", bare, {{4, 0}, {2, 0}}},
+          {"pear", "model=pear\nmodel.layers=2", full, mixed},
+          {"dlcm", "model=dlcm", full, mixed},
+          {"prm", "model=prm", full, mixed},
+          {"prm, ids alone, empty histories", "model=prm\nmodel.match=false\nencoder.position=none", bare, {{4, 0}, {2, 0}}},
+          {"setrank", "model=setrank\nmodel.layers=2\nloss.lambda=0.5", full, mixed},
+          {"setrank, induced", "model=setrank\nencoder.attention=induced\nencoder.points=3", full, mixed}};
 }
 
 // d loss / d t along parameters + t * direction, by the fourth-order central difference.

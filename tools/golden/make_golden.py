@@ -63,7 +63,22 @@ BASELINE_CASES = {
     "din": ({"model.name": "din"}, WORLD, LISTS),
     "din_no_history": ({"model.name": "din", "encoder.position": "none"}, BARE_WORLD, NO_HISTORY),
     "esmm": ({"model.name": "esmm", "loss.conversion": 0.5}, WORLD, OTHER_LISTS),
+    "mmoe": ({"model.name": "mmoe", "model.experts": 3}, WORLD, LISTS),
+    "ple": ({"model.name": "ple", "model.experts": 2, "model.layers": 2}, WORLD, LISTS),
+    "dlcm": ({"model.name": "dlcm"}, WORLD, LISTS),
+    "mir": ({"model.name": "mir", "model.heads": 2}, WORLD, LISTS),
+    "pear": ({"model.name": "pear", "model.heads": 2, "model.layers": 2, "loss.list_click": 0.5}, WORLD, LISTS),
+    "prm": ({"model.name": "prm", "model.heads": 2}, WORLD, LISTS),
+    "setrank": ({"model.name": "setrank", "model.heads": 2, "loss.lambda": 0.5}, WORLD, LISTS),
+    "setrank_induced": ({"model.name": "setrank", "model.heads": 2, "encoder.attention": "induced", "encoder.points": 3}, BARE_WORLD, OTHER_LISTS),
 }
+
+
+def baseline_options(name):
+    """What of BASE the model reads."""
+    unread = {"dlcm": ("model.layers", "model.ffn"), "mmoe": ("model.layers", "model.ffn"), "ple": ("model.ffn",)}.get(name, ())
+    unread += ("encoder.position",) if name not in baselines.POSITIONS else ()
+    return {k: v for k, v in BASELINE_BASE.items() if not k.startswith(unread)}
 
 
 def float32(rng, *shape, scale=1.0):
@@ -188,7 +203,7 @@ def write(path, tensors, metadata=None):
 
 def make_model(folder, name, seed):
     options, w, extents = (CASES | BASELINE_CASES)[name]
-    c, rng = (BASELINE_BASE if name in BASELINE_CASES else BASE) | options, np.random.default_rng(seed)
+    c, rng = (baseline_options(options["model.name"]) if name in BASELINE_CASES else BASE) | options, np.random.default_rng(seed)
     batch = [draw_request(rng, w, n, t) for n, t in extents]
     if name == "item_only":  # a list without any label
         batch[2]["candidates"][0]["labelled"] = 0.0
@@ -308,6 +323,16 @@ def make_layers(folder, seed):
     for name, shapes in (("encoder_block", block), ("induced_block", induced)):
         case(name, shapes, {"x": (n, d)},
              lambda p, i: torch.cat([layers.encoder_block(p, "layer", x, heads) for x in cut(i["x"], rows)]), offsets=offsets(rows))
+    def gru(p, i, backwards):
+        """torch.nn.GRU; its hidden biases of r and z are 0, since they only add to those of the input."""
+        module, zeros = torch.nn.GRU(5, d, batch_first=True, dtype=torch.float64), torch.zeros(2 * d, dtype=torch.float64)
+        weights = {"weight_ih_l0": p["layer.input.weight"], "bias_ih_l0": p["layer.input.bias"], "weight_hh_l0": p["layer.hidden"],
+                   "bias_hh_l0": torch.cat([zeros, p["layer.bias"]])}
+        turn = (lambda x: x.flip(0)) if backwards else (lambda x: x)
+        return torch.cat([turn(torch.func.functional_call(module, weights, turn(x)[None])[0][0]) for x in cut(i["x"], rows)])
+
+    for name, backwards in (("gru", False), ("gru_backwards", True)):
+        case(name, baselines.gru_shapes("layer", 5, d), {"x": (n, 5)}, lambda p, i: gru(p, i, backwards), offsets=offsets(rows))
     write(folder / "layers.safetensors", tensors)
 
 
