@@ -70,7 +70,7 @@ BASELINE_CASES = {
     "pear": ({"model.name": "pear", "model.heads": 2, "model.layers": 2, "loss.list_click": 0.5}, WORLD, LISTS),
     "prm": ({"model.name": "prm", "model.heads": 2}, WORLD, LISTS),
     "setrank": ({"model.name": "setrank", "model.heads": 2, "loss.lambda": 0.5}, WORLD, LISTS),
-    "setrank_induced": ({"model.name": "setrank", "model.heads": 2, "encoder.attention": "induced", "encoder.points": 3}, BARE_WORLD, OTHER_LISTS),
+    "setrank_induced": ({"model.name": "setrank", "model.heads": 2, "encoder.attention": "induced", "encoder.points": 3}, WORLD, LISTS),
 }
 
 
