@@ -71,7 +71,10 @@ void visit_options(C& c, Visitor&& v) {
   v("loss.conversion", c.loss.conversion, F{0, 1000}, "weight of the items' click-and-convert loss (entire space)", false);
   v("loss.list_click", c.loss.list_click, F{0, 1000}, "weight of the list's click loss", false);
   v("loss.list_conversion", c.loss.list_conversion, F{0, 1000}, "weight of the list's conversion loss", false);
-  v("loss.listwise", c.loss.listwise, F{0, 1000}, "weight of the listwise softmax loss against (click + lambda * conversion)", false);
+  v("loss.listwise", c.loss.listwise, F{0, 1000}, "weight of the listwise loss against (click + lambda * conversion)", false);
+  v("loss.listwise_kind", c.loss.listwise_kind,
+    Choices<ListwiseLoss>{{"softmax", ListwiseLoss::softmax}, {"lambda", ListwiseLoss::lambda}},
+    "the listwise loss: softmax cross-entropy, or LambdaLoss for NDCG (NDCG-Loss2)", false);
   v("loss.lambda", c.loss.lambda, F{0, 1000}, "what a conversion adds to a click in the listwise target", false);
   v("train.epochs", c.train.epochs, I{1, many}, "passes over the training part, at most", false);
   v("train.max_steps", c.train.max_steps, I{0, many}, "stop after so many steps; 0: no limit", false);

@@ -20,6 +20,7 @@ enum class IanPool { token, mean, attention };
 enum class PositionMode { none, initial_rank };
 enum class EncoderAttention { full, induced };
 enum class ListLabel { any, fraction, count };
+enum class ListwiseLoss { softmax, lambda };
 enum class RankBy { score };
 enum class RowUpdates { lazy, dense, catchup };
 enum class SelectBy { ndcg, target_mrr, loss };
@@ -54,6 +55,7 @@ struct Config {
   } list;
   struct {
     double click = 1, conversion = 1, list_click = 0.5, list_conversion = 0.5, listwise = 0, lambda = 1;
+    ListwiseLoss listwise_kind = ListwiseLoss::softmax;
   } loss;
   struct {
     RankBy by = RankBy::score;

@@ -11,7 +11,9 @@ namespace piano {
 LossWeights loss_weights(const Config& config) {
   const ModelTraits& model = traits(config);
   LossWeights weights{{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
-                      config.loss.lambda, config.list.label, model.clicked_items, model.attention_rank, !model.probabilities};
+                      config.loss.lambda, config.list.label, model.clicked_items, LossWeights::Listwise::softmax, !model.probabilities};
+  if (model.attention_rank) weights.listwise = LossWeights::Listwise::attention_rank;
+  else if (config.loss.listwise_kind == ListwiseLoss::lambda) weights.listwise = LossWeights::Listwise::lambda;
   if (!model.list_click) weights.term[kListClick] = 0;
   if (!model.list_conversion) weights.term[kListConversion] = 0;
   if (weights.scores) weights.term = {0, 0, 0, 0, 1};
@@ -82,14 +84,16 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
     for (std::int32_t i = 0; i < n; ++i) {
       const auto k = static_cast<std::size_t>(i);
       gain[i] = batch.labelled[k] * (batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k]);
-      if (weights.attention_rank && gain[i] > 0) gain[i] = std::exp(gain[i]);  // DLCM's psi
+      if (weights.listwise == LossWeights::Listwise::attention_rank && gain[i] > 0) gain[i] = std::exp(gain[i]);  // DLCM's psi
     }
     const Tensor target = ctx.constant(std::span<const double>{gain, static_cast<std::size_t>(n)}, {n, 1});
     const Tensor score = weights.scores ? logits.click  // else log pctcvr
                                         : add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));
     const Ragged rows{batch.offsets.data(), lists};
-    add_term(kListwise, weights.attention_rank ? attention_rank_loss(ctx, score, target, rows) : softmax_cross_entropy(ctx, score, target, rows),
-             counts.positive_lists);
+    const auto listwise_loss = weights.listwise == LossWeights::Listwise::attention_rank ? attention_rank_loss
+                               : weights.listwise == LossWeights::Listwise::lambda       ? lambda_loss
+                                                                                         : softmax_cross_entropy;
+    add_term(kListwise, listwise_loss(ctx, score, target, rows), counts.positive_lists);
   }
   return total;
 }

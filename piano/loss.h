@@ -29,7 +29,7 @@ struct LossWeights {
   double lambda = 1;                      // listwise target: click + lambda * conversion
   ListLabel label = ListLabel::any;
   bool clicked_items = false;             // the conversion term is BCE(z, pcvr) over the clicked items, not click-and-convert over all
-  bool attention_rank = false;            // the listwise term is DLCM's
+  enum class Listwise { softmax, attention_rank, lambda } listwise = Listwise::softmax;  // attention_rank: DLCM's
   bool scores = false;                    // the listwise term looks at the click logit itself, which is a score
 };
 

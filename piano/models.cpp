@@ -52,6 +52,7 @@ const std::vector<Readers>& rows() {
       {"loss.list_click", {piano, pear}},
       {"loss.list_conversion", {piano}},
       {"loss.listwise", {piano}},
+      {"loss.listwise_kind", {piano}},
       {"loss.lambda", {piano, dlcm, prm, setrank}},
       {"rank.beta", {piano, dnn, din, esmm, mmoe, ple, mir, pear}, "0"},
   };

@@ -37,13 +37,14 @@ void train(const Arguments& arguments) {
   line.value("data", "FILE", "", "packed data set, from piano prepare")
       .value("out", "FILE", "", "the model; OUT.state and OUT.log.jsonl lie beside it")
       .value("config", "FILE", "", "options as TOML")
-      .repeatable("set", "KEY=VALUE", "one option; wins over --config")
+      .repeatable("set", "KEY=VALUE", "one option; wins over --config; model=NAME is short for model.name=NAME: piano or a baseline (docs/models.md)")
       .value("seed", "N", "", "the same as --set train.seed=N")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
       .flag("resume", "go on from OUT.state, where a training was stopped")
       .flag("list-options", "print all options with their defaults as Markdown, and exit")
       .flag("json", "the summary as JSON")
-      .example("piano train --data data.safetensors --out model.safetensors --seed 1 --set qdir.mode=mean");
+      .example("piano train --data data.safetensors --out model.safetensors --seed 1 --set qdir.mode=mean")
+      .example("piano train --data data.safetensors --out prm.safetensors --set model=prm");
   if (!line.parse(arguments)) return;
   line.no_files();
   if (line.given("list-options")) return print(options_markdown());

@@ -107,4 +107,9 @@ struct AttentionRankLossArgs {
   Ragged lists;
 };
 
+// inputs: s, t (rows, 1) -> output (1, 1)
+struct LambdaLossArgs {
+  Ragged lists;
+};
+
 }  // namespace piano

@@ -28,5 +28,6 @@ Op product_bce_row();
 Op poisson_nll_row();
 Op softmax_cross_entropy_row();
 Op attention_rank_loss_row();
+Op lambda_loss_row();
 
 }  // namespace piano

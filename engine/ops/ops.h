@@ -14,7 +14,7 @@ namespace piano {
 enum class OpId : std::uint8_t {
   embedding_sum, gather_rows, concat, prepend_row, linear, add, mul, scale, dropout, layer_norm, attention, match_attention, segment_mean,
   weighted_sum, mixture, gru, tanh,  log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
-  attention_rank_loss,
+  attention_rank_loss, lambda_loss,
   count
 };
 
@@ -94,5 +94,9 @@ Tensor softmax_cross_entropy(const Context&, Tensor s, Tensor t, Ragged lists);
 // The attention rank loss (Ai et al. 2018, DLCM, section 4.3): a_i = t_i / sum t and p_i = softmax_i(s) as shares of attention,
 // sum over lists with sum(t) > 0 of -sum_i [a_i log p_i + (1 - a_i) log(1 - p_i)]. A list of one row has no loss: its share is always 1.
 Tensor attention_rank_loss(const Context&, Tensor s, Tensor t, Ragged lists);
+// LambdaLoss for NDCG with linear gain (Wang et al. 2018, "The LambdaLoss Framework for Ranking Metric Optimization", NDCG-Loss2): sum over lists
+// with sum(t) > 0 and over pairs t_i > t_j of (t_i - t_j) / maxDCG * |1 / D(r) - 1 / D(r + 1)| * log2(1 + exp(s_j - s_i)),
+// r = |rank_i - rank_j| by the scores as they are (equal ones in their order), D(r) = log2(1 + r). Ranks have no gradient.
+Tensor lambda_loss(const Context&, Tensor s, Tensor t, Ragged lists);
 
 }  // namespace piano

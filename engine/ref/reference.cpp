@@ -6,6 +6,7 @@
 #include "engine/ref/elementwise.h"
 #include "engine/ref/embedding.h"
 #include "engine/ref/gru.h"
+#include "engine/ref/lambda_loss.h"
 #include "engine/ref/linear.h"
 #include "engine/ref/losses.h"
 #include "engine/ref/match_attention.h"
@@ -74,6 +75,7 @@ Device make_device(const char* name) {
   set(OpId::poisson_nll, pointwise_loss_forward<T, PoissonNll>, pointwise_loss_backward<T, PoissonNll>);
   set(OpId::softmax_cross_entropy, softmax_cross_entropy_forward<T>, softmax_cross_entropy_backward<T>);
   set(OpId::attention_rank_loss, attention_rank_loss_forward<T>, attention_rank_loss_backward<T>);
+  set(OpId::lambda_loss, lambda_loss_forward<T>, lambda_loss_backward<T>);
   device.optimiser = {adamw<T>, add_arrays<T>, sum_of_squares<T>};
   return device;
 }

@@ -27,6 +27,7 @@ std::vector<Variant> variants() {
           {"empty histories, no null slot", "qdir.null_slot=false", full, {{4, 0}}},
           {"one candidate", "loss.listwise=0.5", full, {{1, 2}}},
           {"no blocks", "model.layers=0", full, mixed},
+          {"LambdaLoss", "loss.listwise=2\nloss.listwise_kind=lambda", full, {{9, 3}, {5, 0}, {1, 1}}},
           {"dnn", "model=dnn\nmodel.layers=2", full, mixed},
           {"din", "model=din", full, mixed},
           {"din, ids alone, empty histories", "model=din\nmodel.match=false", bare, {{4, 0}, {2, 0}}},

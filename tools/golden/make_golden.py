@@ -54,6 +54,7 @@ CASES = {
     "bare": ({}, BARE_WORLD, OTHER_LISTS),
     "no_history": ({"qdir.query": "query+user"}, WORLD, NO_HISTORY),
     "one_by_one": ({"encoder.position": "none"}, BARE_WORLD, ONE_BY_ONE),
+    "lambda": ({"loss.listwise_kind": "lambda", "loss.lambda": 0.5}, BARE_WORLD, LISTS),
 }
 
 # The baselines: name -> (options, world, lists). They read no option of QDIR, IAN and the lists' losses.
