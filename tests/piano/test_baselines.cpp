@@ -51,7 +51,7 @@ TEST_CASE("baselines: a pointwise model gives an item the same logits whatever i
   const data::Batch batch = bench::random_batch(kWorld, {{5, 3}, {5, 3}}, 1), other = with_other_neighbours(batch);
   const std::set<ModelName> pointwise{ModelName::dnn, ModelName::din, ModelName::esmm, ModelName::mmoe, ModelName::ple};
   for (const ModelName name : kBaselines) {
-    CAPTURE(traits(name).key);
+    CAPTURE(std::string(traits(name).key));
     bench::Bench model = make(option(name));
     const bench::Scores a = model.scores(batch), b = model.scores(other);
     CHECK((a.click[0] == b.click[0]) == pointwise.contains(name));
@@ -86,7 +86,7 @@ TEST_CASE("baselines: a model that reads the past sees what was touched and how,
   for (auto& action : actions.history_action) action = 3 - action;
   for (auto& age : ages.history_age) age = data::kAgeBuckets - 1 - age;
   for (const ModelName name : kBaselines) {
-    CAPTURE(traits(name).key);
+    CAPTURE(std::string(traits(name).key));
     bench::Bench model = make(option(name));
     const bench::Scores before = model.scores(batch);
     const bool past = reads(name, "model.max_history");
@@ -104,7 +104,7 @@ TEST_CASE("baselines: a list's scores have the same bits alone, and anywhere in 
   for (const Device* device : devices) {
     for (const ModelName name : kBaselines) {
       CAPTURE(device->name);
-      CAPTURE(traits(name).key);
+      CAPTURE(std::string(traits(name).key));
       bench::Bench model = make(option(name) + "model.d=20\n", *device);
       const bench::Scores together = model.scores(batch);
       bench::Scores recorded;
@@ -125,7 +125,7 @@ TEST_CASE("baselines: a list's scores have the same bits alone, and anywhere in 
 TEST_CASE("baselines: empty history, one candidate, many candidates, ids alone: defined and finite; dropout is on in training alone") {
   for (const ModelName name : kBaselines) {
     for (const bench::World& world : {kWorld, bench::bare_world()}) {
-      CAPTURE(traits(name).key);
+      CAPTURE(std::string(traits(name).key));
       bench::Bench model = make(option(name) + "model.dropout=0.3\nmodel.oov_dropout=0.2", cpu_device(), world);
       for (const std::vector<bench::Extent>& lists : {std::vector<bench::Extent>{{1, 0}}, {{3, 0}, {2, 0}}, {{1, 4}}, {{300, 60}, {1, 0}}}) {
         const data::Batch batch = bench::random_batch(world, lists, 4);
@@ -150,7 +150,7 @@ TEST_CASE("baselines: empty history, one candidate, many candidates, ids alone: 
 TEST_CASE("baselines: a forward shared by several threads has the bits of one") {
   const data::Batch batch = bench::random_batch(kWorld, {{130, 70}, {3, 0}, {60, 5}}, 3);
   for (const ModelName name : kBaselines) {
-    CAPTURE(traits(name).key);
+    CAPTURE(std::string(traits(name).key));
     bench::Bench b(bench::small_config(option(name)), bench::feature_space(kWorld), cpu_device());
     const bench::Scores expected = b.scores(batch);
     SharedForward shared(3);
@@ -165,7 +165,7 @@ TEST_CASE("baselines: a forward shared by several threads has the bits of one") 
 
 TEST_CASE("baselines: no idle parameters: every one gets a gradient, and visit_rows names every row that has one") {
   for (const ModelName name : kBaselines) {
-    CAPTURE(traits(name).key);
+    CAPTURE(std::string(traits(name).key));
     bench::Bench model = make(option(name));
     const data::Batch batch = bench::random_batch(kWorld, {{5, 3}, {4, 0}, {6, 5}}, 2);
     model.train(batch, bench::counts(batch));
