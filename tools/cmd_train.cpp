@@ -43,8 +43,7 @@ void train(const Arguments& arguments) {
       .flag("resume", "go on from OUT.state, where a training was stopped")
       .flag("list-options", "print all options with their defaults as Markdown, and exit")
       .flag("json", "the summary as JSON")
-      .example("piano train --data data.safetensors --out model.safetensors --seed 1 --set qdir.mode=mean")
-      .example("piano train --data data.safetensors --out prm.safetensors --set model=prm");
+      .example("piano train --data data.safetensors --out model.safetensors --seed 1 --set qdir.mode=mean");
   if (!line.parse(arguments)) return;
   line.no_files();
   if (line.given("list-options")) return print(options_markdown());
