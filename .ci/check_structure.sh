@@ -22,7 +22,7 @@ engine/cpu: engine/base engine/core engine/ops engine/cpu
 engine/cuda: engine/base engine/core engine/ops engine/cuda
 layers: engine/base engine/core engine/ops layers
 data: engine/base data
-piano: engine/base engine/core engine/ops layers data piano
+piano: engine/base engine/core engine/ops layers data piano piano/baselines
 tools: engine/base engine/core engine/ops layers data piano tools
 "
 while IFS=: read -r folder allowed; do

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "engine/base/error.h"
+#include "piano/models.h"
 
 namespace piano {
 namespace {
@@ -21,10 +22,16 @@ void visit_options(C& c, Visitor&& v) {
   constexpr std::int64_t many = std::int64_t{1} << 40;
   using I = Range<std::int64_t>;
   using F = Range<double>;
+  v("model.name", c.model.name,
+    Choices<ModelName>{{"piano", ModelName::piano}, {"dnn", ModelName::dnn}, {"din", ModelName::din}, {"esmm", ModelName::esmm},
+                       {"mmoe", ModelName::mmoe}, {"ple", ModelName::ple}, {"dlcm", ModelName::dlcm}, {"prm", ModelName::prm},
+                       {"setrank", ModelName::setrank}, {"mir", ModelName::mir}, {"pear", ModelName::pear}},
+    "which model: PIANO, or a baseline (docs/models.md); --set model=NAME is short for it", true);
   v("model.d", c.model.d, I{1, 4096}, "width of every embedding and hidden state", true);
   v("model.heads", c.model.heads, I{1, 64}, "attention heads; must divide model.d", true);
-  v("model.layers", c.model.layers, I{0, 32}, "transformer blocks of the list encoder", true);
+  v("model.layers", c.model.layers, I{0, 32}, "transformer blocks of the list encoder; of dnn, din, esmm: hidden layers; of ple: levels", true);
   v("model.ffn", c.model.ffn, I{1, 16}, "hidden width of feed-forward blocks, as a multiple of model.d", true);
+  v("model.experts", c.model.experts, I{2, 16}, "mmoe: experts; ple: experts of each task and as many shared ones, on each level", true);
   v("model.dropout", c.model.dropout, F{0, 0.95}, "dropout rate in training", true);
   v("model.oov_dropout", c.model.oov_dropout, F{0, 0.95}, "rate at which training replaces an id by the out-of-vocabulary row", true);
   v("model.max_history", c.model.max_history, I{0, 100000}, "most recent past events that the model attends to", true);
@@ -64,7 +71,10 @@ void visit_options(C& c, Visitor&& v) {
   v("loss.conversion", c.loss.conversion, F{0, 1000}, "weight of the items' click-and-convert loss (entire space)", false);
   v("loss.list_click", c.loss.list_click, F{0, 1000}, "weight of the list's click loss", false);
   v("loss.list_conversion", c.loss.list_conversion, F{0, 1000}, "weight of the list's conversion loss", false);
-  v("loss.listwise", c.loss.listwise, F{0, 1000}, "weight of the listwise softmax loss against (click + lambda * conversion)", false);
+  v("loss.listwise", c.loss.listwise, F{0, 1000}, "weight of the listwise loss against (click + lambda * conversion)", false);
+  v("loss.listwise_kind", c.loss.listwise_kind,
+    Choices<ListwiseLoss>{{"softmax", ListwiseLoss::softmax}, {"lambda", ListwiseLoss::lambda}},
+    "the listwise loss: softmax cross-entropy, or LambdaLoss for NDCG (NDCG-Loss2)", false);
   v("loss.lambda", c.loss.lambda, F{0, 1000}, "what a conversion adds to a click in the listwise target", false);
   v("loss.examination", c.loss.examination,
     Choices<LossExamination>{{"none", LossExamination::none}, {"likelihood", LossExamination::likelihood}, {"weighted", LossExamination::weighted}},
@@ -197,6 +207,7 @@ std::vector<Option> options(const Config& config) {
 }
 
 void set_option(Config& config, std::string_view key, std::string_view value) {
+  if (key == "model") key = "model.name";  // a TOML file cannot have both the key and the table
   bool found = false;
   std::vector<std::string> keys;
   visit_options(config, [&](const char* name, auto& field, const auto& allowed, const char*, bool) {
@@ -220,11 +231,14 @@ void set_option(Config& config, std::string_view assignment) {
 }
 
 void check(const Config& c) {
-  if (c.model.d % c.model.heads != 0) {
+  check_options_are_read(c);
+  if (reads(c.model.name, "model.heads") && c.model.d % c.model.heads != 0) {
     throw Error(ErrorCode::usage, "model.heads: expected a divisor of model.d = " + std::to_string(c.model.d) + ", got " +
                                       std::to_string(c.model.heads));
   }
-  if (c.loss.click + c.loss.conversion + c.loss.list_click + c.loss.list_conversion + c.loss.listwise <= 0) {
+  const auto weight = [&](const char* key, double value) { return reads(c.model.name, key) ? value : 0.0; };
+  if (traits(c).probabilities && c.loss.click + c.loss.conversion + weight("loss.list_click", c.loss.list_click) +
+                                     weight("loss.list_conversion", c.loss.list_conversion) + weight("loss.listwise", c.loss.listwise) <= 0) {
     throw Error(ErrorCode::usage, "loss: all weights are 0, there is nothing to learn; set at least one");
   }
   const bool examination = c.loss.examination != LossExamination::none;
@@ -234,6 +248,17 @@ void check(const Config& c) {
   }
   if (c.loss.examination == LossExamination::likelihood && c.loss.listwise > 0) {
     throw Error(ErrorCode::usage, "loss.listwise: expected 0 with loss.examination = likelihood, which has no listwise term; use weighted");
+  }
+  if (c.model.layers == 0 && (c.model.name == ModelName::ple || c.model.name == ModelName::pear)) {
+    throw Error(ErrorCode::usage, std::string("model.layers: model.name = ") + traits(c).key + " is nothing without layers; expected 1 or more, got 0");
+  }
+  if (traits(c).attention_rank && c.loss.lambda > 10) {
+    throw Error(ErrorCode::usage, std::string("loss.lambda: model.name = ") + traits(c).key + " has exp(click + lambda * conversion) in its loss; "
+                                      "expected 10 or less");
+  }
+  if (c.train.select == SelectBy::loss && !traits(c).probabilities) {
+    throw Error(ErrorCode::usage, std::string("train.select: 'loss' is that of the items' terms, and model.name = ") + traits(c).key +
+                                      " has none; use ndcg or target_mrr");
   }
 }
 
@@ -261,7 +286,9 @@ std::string options_markdown() {
   for (const Option& o : options(Config{})) {
     std::string type = o.type;
     for (std::size_t at = 0; (at = type.find('|', at)) != std::string::npos; at += 2) type.replace(at, 1, "\\|");
-    out += "| `" + o.key + "` | " + o.value + " | " + type + " | " + (o.in_model ? "model" : "training") + " | " + o.help + " |\n";
+    const std::string models = readers(o.key);
+    out += "| `" + o.key + "` | " + o.value + " | " + type + " | " + (o.in_model ? "model" : "training") + " | " + o.help +
+           (models.empty() ? "" : " (read by " + models + ")") + " |\n";
   }
   return out;
 }

@@ -12,6 +12,7 @@
 
 namespace piano {
 
+enum class ModelName { piano, dnn, din, esmm, mmoe, ple, dlcm, prm, setrank, mir, pear };
 enum class QdirMode { attend, mean, item_only, off };
 enum class QdirQuery { query, query_user };
 enum class QdirValue { query, item, both };
@@ -20,6 +21,7 @@ enum class PositionMode { none, initial_rank };
 enum class EncoderAttention { full, induced };
 enum class ListLabel { any, fraction, count };
 enum class LossExamination { none, likelihood, weighted };
+enum class ListwiseLoss { softmax, lambda };
 enum class RankBy { score };
 enum class RowUpdates { lazy, dense, catchup };
 enum class SelectBy { ndcg, target_mrr, loss };
@@ -27,7 +29,8 @@ enum class Schedule { constant, linear };
 
 struct Config {
   struct {
-    std::int64_t d = 64, heads = 4, layers = 2, ffn = 4;
+    ModelName name = ModelName::piano;
+    std::int64_t d = 64, heads = 4, layers = 2, ffn = 4, experts = 4;
     double dropout = 0.1, oov_dropout = 0.02;
     std::int64_t max_history = 50, max_terms = 16;
     bool match = true;
@@ -56,6 +59,7 @@ struct Config {
     LossExamination examination = LossExamination::none;
     std::vector<double> theta;
     double clip = 0.05;
+    ListwiseLoss listwise_kind = ListwiseLoss::softmax;
   } loss;
   struct {
     RankBy by = RankBy::score;
@@ -84,11 +88,11 @@ struct Option {
 std::vector<Option> options(const Config& config);
 
 // Sets one option from text. Throws ErrorCode::usage: "unknown option 'qdir.mod': did you mean 'qdir.mode'?",
-// "train.batch: expected an integer >= 1, got '0'".
+// "train.batch: expected an integer >= 1, got '0'". The key "model" is short for "model.name".
 void set_option(Config& config, std::string_view key, std::string_view value);
 void set_option(Config& config, std::string_view assignment);  // "key=value"
 
-// Throws ErrorCode::usage for combinations that make no sense (heads must divide d, ...).
+// Throws ErrorCode::usage for combinations that make no sense (heads must divide d, an option that the model does not read, ...).
 void check(const Config& config);
 
 // Reads a TOML file (tables are the first part of a key: [qdir] mode = "mean"). Throws ErrorCode::usage with file:line:column.

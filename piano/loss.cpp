@@ -1,12 +1,24 @@
 #include "piano/loss.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "engine/ops/ops.h"
+#include "piano/models.h"
 
 namespace piano {
 
 LossWeights loss_weights(const Config& config) {
-  return {{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
-          config.loss.lambda, config.list.label, {config.loss.examination, config.loss.theta, config.loss.clip}};
+  const ModelTraits& model = traits(config);
+  LossWeights weights{{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
+                      config.loss.lambda, config.list.label, model.clicked_items, LossWeights::Listwise::softmax, !model.probabilities,
+                      {config.loss.examination, config.loss.theta, config.loss.clip}};
+  if (model.attention_rank) weights.listwise = LossWeights::Listwise::attention_rank;
+  else if (config.loss.listwise_kind == ListwiseLoss::lambda) weights.listwise = LossWeights::Listwise::lambda;
+  if (!model.list_click) weights.term[kListClick] = 0;
+  if (!model.list_conversion) weights.term[kListConversion] = 0;
+  if (weights.scores) weights.term = {0, 0, 0, 0, 1};
+  return weights;
 }
 
 ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label) {
@@ -45,7 +57,11 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
     if (wanted(kConversion)) add_term(kConversion, weights.examination.conversion(ctx, logits.conversion, batch), counts.items);
   } else {
     if (wanted(kClick)) add_term(kClick, bce_with_logits(ctx, logits.click, click, labelled), counts.items);
-    if (wanted(kConversion)) add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
+    if (wanted(kConversion) && !weights.clicked_items) {
+      add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
+    } else if (wanted(kConversion)) {
+      add_term(kConversion, bce_with_logits(ctx, logits.conversion, conversion, mul(ctx, labelled, click)), counts.clicked);
+    }
   }
 
   if (wanted(kListClick) || wanted(kListConversion)) {
@@ -70,15 +86,21 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
   }
 
   if (wanted(kListwise)) {
-    auto* gain = ctx.arena->array<float>(std::max(n, 1));
+    auto* gain = ctx.arena->array<double>(std::max(n, 1));
     for (std::int32_t i = 0; i < n; ++i) {
       const auto k = static_cast<std::size_t>(i);
       gain[i] = batch.labelled[k] * (batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k]);
       if (weights.examination) gain[i] *= static_cast<float>(weights.examination.weight(batch.position[k]));
+      if (weights.listwise == LossWeights::Listwise::attention_rank && gain[i] > 0) gain[i] = std::exp(gain[i]);  // DLCM's psi
     }
-    const Tensor target = ctx.constant(std::span<const float>{gain, static_cast<std::size_t>(n)}, {n, 1});
-    const Tensor score = add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));  // log pctcvr
-    add_term(kListwise, softmax_cross_entropy(ctx, score, target, {batch.offsets.data(), lists}), counts.positive_lists);
+    const Tensor target = ctx.constant(std::span<const double>{gain, static_cast<std::size_t>(n)}, {n, 1});
+    const Tensor score = weights.scores ? logits.click  // else log pctcvr
+                                        : add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));
+    const Ragged rows{batch.offsets.data(), lists};
+    const auto listwise_loss = weights.listwise == LossWeights::Listwise::attention_rank ? attention_rank_loss
+                               : weights.listwise == LossWeights::Listwise::lambda       ? lambda_loss
+                                                                                         : softmax_cross_entropy;
+    add_term(kListwise, listwise_loss(ctx, score, target, rows), counts.positive_lists);
   }
   return total;
 }

@@ -1,3 +1,4 @@
+// PIANO's loss, of whose terms the baselines have some (docs/models.md):
 // L = w1 BCE(y, pctr) + w2 BCE(y z, pctcvr) + w3 BCE(Y, P_ctr) + w4 BCE(Z, P_ctr P_cvr) + w5 listwise, all from logits (ESMM's entire space,
 // Ma et al. 2018, for items and for lists). Item terms are means over the batch's labelled items, list terms over its lists.
 //
@@ -21,15 +22,20 @@ struct LossCounts {
   std::int64_t items = 0;           // labelled candidates
   std::int64_t lists = 0;           // lists with at least one labelled candidate
   std::int64_t positive_lists = 0;  // lists with a click (a conversion is also a click)
+  std::int64_t clicked = 0;         // labelled candidates with a click
 };
 
 struct LossWeights {
   std::array<double, kLossTerms> term{};  // 0: the term is not computed
   double lambda = 1;                      // listwise target: click + lambda * conversion
   ListLabel label = ListLabel::any;
+  bool clicked_items = false;             // the conversion term is BCE(z, pcvr) over the clicked items, not click-and-convert over all
+  enum class Listwise { softmax, attention_rank, lambda } listwise = Listwise::softmax;  // attention_rank: DLCM's
+  bool scores = false;                    // the listwise term looks at the click logit itself, which is a score
   ExaminationLoss examination{};          // position bias (loss_examination.h); list terms know nothing of it
 };
 
+// Of config.model.name: the terms that it has, weighted by the options that it reads.
 LossWeights loss_weights(const Config& config);
 
 // The labels of one list under `label`, from its labelled candidates.

@@ -5,6 +5,7 @@
 #include <list>
 
 #include "engine/core/device.h"
+#include "piano/models.h"
 #include "piano/table_guard.h"
 
 namespace piano {
@@ -108,7 +109,6 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
     if (found == file.metadata().end()) throw Error(ErrorCode::model, path + ": no metadata '" + key + "'; the file is damaged");
     return found->second;
   };
-  impl->name = "piano-" + text("checksum").substr(0, 8);
   // A damaged model would give wrong scores in silence. Files from before there were blocks are compared as a whole.
   impl->tables_unchecked = check == Check::as_read && file.metadata().contains(kStartChecksum);
   if (!impl->tables_unchecked) file.verify();
@@ -118,8 +118,9 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
   } catch (const Error& e) {
     throw Error(ErrorCode::model, e.what());
   }
+  impl->name = std::string(traits(impl->config).key) + "-" + text("checksum").substr(0, 8);
   impl->features = data::FeatureSpace::load(impl->file);
-  impl->network = std::make_unique<Network>(impl->config, impl->features, impl->parameters);
+  impl->network = make_network(impl->config, impl->features, impl->parameters);
   if (impl->tables_unchecked && start_checksum(file.metadata(), file.tensors(), impl->parameters) != text(kStartChecksum)) {
     throw Error(ErrorCode::model, path + ": checksum differs: the file is damaged");
   }

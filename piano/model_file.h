@@ -20,13 +20,13 @@ inline constexpr int kModelVersion = 2;  // 2: with a calibration, which a reade
 
 struct Model::Impl {
   std::shared_ptr<const SafetensorsFile> file;
-  std::string name;                 // "piano-" and the first hex digits of the file's checksum
+  std::string name;                 // "piano-" (or "prm-") and the first hex digits of the file's checksum
   Config config;
   data::FeatureSpace features;
   ParameterStore parameters;        // tables borrowed from the mapped file
   Calibration calibration;          // of the probabilities in answers and reports
   PackedWeights packed;             // as this machine's products want them
-  std::unique_ptr<Network> network;
+  std::unique_ptr<const Network> network;
   bool tables_unchecked = false;    // sessions compare what they read
 
   data::BuilderLimits limits() const;

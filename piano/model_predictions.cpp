@@ -1,19 +1,25 @@
 #include "piano/model_predictions.h"
 
+#include "piano/models.h"
+
 namespace piano {
 
 Predictions predictions_of(const Config& config, const PredictedLogits& logits) {
+  const ModelTraits& gives = traits(config);
+  const bool counts = config.list.label == ListLabel::count;  // no probabilities
+  const auto probabilities = [](const std::vector<float>& column, bool given) {
+    std::vector<double> p;
+    for (std::size_t i = 0; given && i < column.size(); ++i) p.push_back(sigmoid(column[i]));
+    return p;
+  };
   Predictions p;
   for (std::size_t i = 0; i < logits.click.size(); ++i) {
     p.score.push_back(ranking_score(config, logits.click[i], logits.conversion[i], logits.value[i]));
-    p.pctr.push_back(sigmoid(logits.click[i]));
-    p.pcvr.push_back(sigmoid(logits.conversion[i]));
   }
-  if (config.list.label == ListLabel::count) return p;  // counts, no probabilities
-  for (std::size_t l = 0; l < logits.list_click.size(); ++l) {
-    p.list_ctr.push_back(sigmoid(logits.list_click[l]));
-    p.list_cvr.push_back(sigmoid(logits.list_conversion[l]));
-  }
+  p.pctr = probabilities(logits.click, gives.probabilities);
+  p.pcvr = probabilities(logits.conversion, gives.conversion);
+  p.list_ctr = probabilities(logits.list_click, gives.list_click && !counts);
+  p.list_cvr = probabilities(logits.list_conversion, gives.list_conversion && !counts);
   return p;
 }
 

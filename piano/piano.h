@@ -19,19 +19,19 @@
 
 namespace piano {
 
-// One candidate of the answer. Probabilities are the model's raw ones.
+// One candidate of the answer. Probabilities are the model's raw ones; NaN: the model gives none (docs/models.md).
 struct Ranked {
   std::string_view id;    // a view of the request's own string
   std::int32_t rank = 0;  // 1 = top
   std::int32_t from = 0;  // the initial rank, 1 = top
-  double score = 0;       // alpha log pctr + beta log pcvr + gamma log value; exact ties by initial rank
+  double score = 0;       // alpha log pctr + beta log pcvr + gamma log value (docs/models.md); exact ties by initial rank
   float ctr = 0;          // P(click)
   float cvr = 0;          // P(conversion | click)
 };
 
 struct Response {
   float list_ctr = 0;              // P(any click), or the expected fraction or count, as list.label says
-  float list_cvr = 0;              // the same for conversions; a probability is the one given a click
+  float list_cvr = 0;              // the same for conversions; a probability is the one given a click. NaN: the model gives none
   std::span<const Ranked> ranking; // best first; valid until the session's next call
 };
 
@@ -50,7 +50,7 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  const std::string& name() const;  // "piano-3f2a": from the parameters' checksum
+  const std::string& name() const;  // "piano-3f2a": the model, and from the parameters' checksum
   struct Impl;
   const Impl& impl() const { return *impl_; }  // for PIANO's own tools
 

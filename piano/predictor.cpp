@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "engine/base/random.h"
 #include "piano/model_file.h"
+#include "piano/models.h"
 
 namespace piano {
 namespace {
@@ -15,6 +17,7 @@ constexpr std::size_t kLists = 4;  // a micro-batch of inference: enough rows to
 double log_sigmoid_of(double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }
 
 void copy(Tensor from, std::vector<float>& to, std::int64_t at) {
+  if (!from) return;  // stays NaN
   const auto values = from.values<float>();
   std::copy(values.begin(), values.end(), to.begin() + at);
 }
@@ -48,7 +51,7 @@ double sigmoid(double x) { return std::exp(log_sigmoid_of(x)); }
 double softplus(double x) { return -log_sigmoid_of(-x); }
 
 double ranking_score(const Config& config, float click_logit, float conversion_logit, float value) {
-  double score = config.rank.alpha * log_sigmoid_of(click_logit);
+  double score = config.rank.alpha * (traits(config).probabilities ? log_sigmoid_of(click_logit) : double{click_logit});
   if (config.rank.beta != 0) score += config.rank.beta * log_sigmoid_of(conversion_logit);
   if (config.rank.gamma != 0) score += config.rank.gamma * std::log(std::max(static_cast<double>(value), 1e-12));
   return score;
@@ -76,8 +79,9 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
   PredictedLogits out;
   for (const std::int64_t r : requests) out.offsets.push_back(out.offsets.back() + data.candidate_end(r) - data.candidate_begin(r));
   const auto candidates = static_cast<std::size_t>(out.offsets.back());
-  out.click.resize(candidates), out.conversion.resize(candidates), out.recency.resize(candidates), out.value.resize(candidates);
-  out.list_click.resize(requests.size()), out.list_conversion.resize(requests.size());
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  out.click.resize(candidates), out.conversion.resize(candidates, kNone), out.recency.resize(candidates), out.value.resize(candidates);
+  out.list_click.resize(requests.size(), kNone), out.list_conversion.resize(requests.size(), kNone);
 
   packed_.pack(parameters_, cpu_device());
   const auto workers = static_cast<std::size_t>(pool_.size());

@@ -15,7 +15,7 @@
 
 namespace piano {
 
-// Logits of some requests, in their order; candidates back to back.
+// Logits of some requests, in their order; candidates back to back. NaN where the model gives none.
 struct PredictedLogits {
   std::vector<std::int64_t> offsets{0};          // (requests + 1)
   std::vector<float> click, conversion;          // (candidates)
@@ -24,7 +24,8 @@ struct PredictedLogits {
   std::vector<float> value;                      // (candidates)
 };
 
-// alpha log pctr + beta log pcvr + gamma log value, in double: what orders the answer.
+// alpha log pctr + beta log pcvr + gamma log value, in double: what orders the answer. Of a model whose click logit is a score (traits()) the
+// score itself stands for log pctr. With beta = 0 the conversion logit is not looked at.
 double ranking_score(const Config& config, float click_logit, float conversion_logit, float value);
 double sigmoid(double x);
 double softplus(double x);

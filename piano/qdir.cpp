@@ -58,14 +58,14 @@ Tensor Qdir::uniform_match(const Context& ctx, const Input& in) const {
   return match_attention(ctx, zeros(in.lists.rows()), zeros(in.history.rows()), in.history, 1, in.matches, in.candidates, match_columns);
 }
 
-Qdir::Memory Qdir::remember(const Context& ctx, const Input& in) const {
+HistoryMemory Qdir::remember(const Context& ctx, const Input& in) const {
   if (mode == QdirMode::off) return {};
   if (mode == QdirMode::mean) return {{}, values(ctx, in)};
   const Tensor k = attention.project_keys(ctx, keys(ctx, in));
   return {k, attention.project_values(ctx, values(ctx, in))};
 }
 
-Qdir::Interest Qdir::operator()(const Context& ctx, const Input& in, Memory memory) const {
+Qdir::Interest Qdir::operator()(const Context& ctx, const Input& in, HistoryMemory memory) const {
   if (mode == QdirMode::off) return {};
   const Tensor g = asking(ctx, in);  // (lists, d)
   Tensor o, m;                       // (lists, d), (candidates, match_columns)

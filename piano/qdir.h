@@ -18,6 +18,7 @@
 #include "layers/feed_forward.h"
 #include "layers/norm.h"
 #include "piano/config.h"
+#include "piano/network.h"
 
 namespace piano {
 
@@ -55,19 +56,15 @@ struct Qdir {
   bool reads_past_queries() const { return mode != QdirMode::off && mode != QdirMode::item_only; }
   bool reads_past_items() const { return mode != QdirMode::off && (mode == QdirMode::item_only || value != QdirValue::query); }
 
-  // What QDIR keeps of the past, whatever is asked for: keys and values, projected (with `mean` there are no keys, and the values are not
-  // projected). A function of the history's columns alone.
-  struct Memory {
-    Tensor k, v;           // (history rows, d)
-  };
-  Memory remember(const Context& ctx, const Input& in) const;
+  // What QDIR keeps of the past: keys and values, projected (with `mean` there are no keys, and the values are not projected).
+  HistoryMemory remember(const Context& ctx, const Input& in) const;
 
   struct Interest {
     Tensor refined;        // p (lists, d); none when off
     Tensor matched;        // m (candidates, match_columns), times kMatchScale; none when off or qdir.match = false
   };
   // Reads the past from `memory`, not from in.past_query and the like.
-  Interest operator()(const Context& ctx, const Input& in, Memory memory) const;
+  Interest operator()(const Context& ctx, const Input& in, HistoryMemory memory) const;
   // How much each past event was attended to: (history rows), the mean over heads; what is missing from 1 went to the null slot.
   void weights(const Context& ctx, const Input& in, std::span<double> out) const;
 

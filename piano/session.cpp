@@ -1,6 +1,7 @@
 // Serving: one request in, its order out, without an allocation once warm.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "engine/ops/shared_forward.h"
 #include "piano/history_cache.h"
 #include "piano/model_file.h"
+#include "piano/models.h"
 #include "piano/piano.h"
 #include "piano/predictor.h"
 #include "piano/table_guard.h"
@@ -24,9 +26,10 @@ constexpr std::size_t kKeysPerEvent = 32;  // ids and offsets of a past event; a
 struct Session::Impl {
   Impl(std::shared_ptr<const Model> m, SessionOptions options) : model(std::move(m)), builder(model->impl().features, model->impl().limits()) {
     const Config& config = model->impl().config;
+    const int memories = model->impl().network->memories();
     if (options.threads > 1) shared.emplace(options.threads);
     if (model->impl().tables_unchecked) guard.emplace(*model->impl().file, model->impl().parameters);
-    if (config.qdir.mode != QdirMode::off && config.model.max_history > 0 && options.history_cache_bytes > 0) {
+    if (memories > 0 && config.model.max_history > 0 && options.history_cache_bytes > 0) {
       const auto events = static_cast<std::size_t>(config.model.max_history), d = static_cast<std::size_t>(config.model.d);
       histories.emplace(options.history_cache_bytes, (events + 1) * kKeysPerEvent, 2 * events * d);
     }
@@ -62,8 +65,8 @@ Logits Session::Impl::forward() {
 
   const std::int64_t events = batch.history_rows(), d = model->impl().config.model.d;
   const bool keeps = histories && events > 0;
-  const bool has_keys = model->impl().config.qdir.mode != QdirMode::mean;
-  Qdir::Memory memory;
+  const bool has_keys = model->impl().network->memories() == 2;
+  HistoryMemory memory;
   bool known = false;
   if (keeps) {
     history_key(batch, history);
@@ -98,13 +101,18 @@ const Response& Session::rerank(const Request& request) {
   s.builder.build(request, s.batch);
   if (s.guard) model.network->visit_rows(s.batch, [&](ParameterId table, std::span<const std::int32_t> rows) { s.guard->check(table, rows); });
   const Logits logits = s.forward();
-  const auto click = logits.click.values<float>(), conversion = logits.conversion.values<float>();  // (candidates)
+  const ModelTraits& gives = traits(model.config);
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  const auto click = logits.click.values<float>();  // (candidates)
+  const auto conversion = gives.conversion ? logits.conversion.values<float>() : std::span<float>();
 
   s.ranking.clear();
   for (std::size_t i = 0; i < request.candidates.size(); ++i) {
+    const float converts = gives.conversion ? conversion[i] : kNone;
     s.ranking.push_back({request.candidates[i].id, 0, static_cast<std::int32_t>(i + 1),
-                         ranking_score(model.config, click[i], conversion[i], s.batch.value[i]), static_cast<float>(model.calibration.click(click[i])),
-                         static_cast<float>(model.calibration.conversion(conversion[i]))});
+                         ranking_score(model.config, click[i], converts, s.batch.value[i]),
+                         gives.probabilities ? static_cast<float>(model.calibration.click(click[i])) : kNone,
+                         gives.conversion ? static_cast<float>(model.calibration.conversion(converts)) : kNone});
   }
   // A list has one wrong score as soon as one parameter is not a number: better no answer than a made-up order.
   if (std::any_of(s.ranking.begin(), s.ranking.end(), [](const Ranked& r) { return !std::isfinite(r.score); })) {
@@ -116,11 +124,11 @@ const Response& Session::rerank(const Request& request) {
   });
   for (std::size_t i = 0; i < s.ranking.size(); ++i) s.ranking[i].rank = static_cast<std::int32_t>(i + 1);
 
-  const double list_click = logits.list_click.item(), list_conversion = logits.list_conversion.item();
-  const auto list_value = [&](double x) {  // counts are softplus rates, the others probabilities
-    return static_cast<float>(model.config.list.label == ListLabel::count ? softplus(x) : sigmoid(x));
+  const auto list_value = [&](const Tensor& logit) {  // counts are softplus rates, the others probabilities
+    if (!logit) return kNone;
+    return static_cast<float>(model.config.list.label == ListLabel::count ? softplus(logit.item()) : sigmoid(logit.item()));
   };
-  s.response = {list_value(list_click), list_value(list_conversion), s.ranking};
+  s.response = {list_value(logits.list_click), list_value(logits.list_conversion), s.ranking};
   return s.response;
 }
 

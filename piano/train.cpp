@@ -18,6 +18,7 @@
 #include "piano/evaluation.h"
 #include "piano/evaluation_set.h"
 #include "piano/model_file.h"
+#include "piano/models.h"
 #include "piano/predictor.h"
 #include "piano/train_state.h"
 #include "piano/trainer.h"
@@ -103,8 +104,10 @@ class Validation {
  private:
   // A step checks its loss before it moves the parameters: what an epoch's last steps did to them shows here first.
   void check_finite(const PredictedLogits& logits) const {
-    for (const auto* column : {&logits.click, &logits.conversion, &logits.list_click, &logits.list_conversion}) {
-      if (std::all_of(column->begin(), column->end(), [](float x) { return std::isfinite(x); })) continue;
+    const ModelTraits& gives = traits(trainer_.config());
+    for (const auto& [column, given] : {std::pair{&logits.click, true}, std::pair{&logits.conversion, gives.conversion},
+                                        std::pair{&logits.list_click, gives.list_click}, std::pair{&logits.list_conversion, gives.list_conversion}}) {
+      if (!given || std::all_of(column->begin(), column->end(), [](float x) { return std::isfinite(x); })) continue;
       throw Error(ErrorCode::diverged, "step " + std::to_string(trainer_.optimiser().steps()) +
                                            ": validation gave a score that is not finite: the parameters blew up in the epoch's last steps" +
                                            "; try a lower train.learning_rate or train.clip");
@@ -113,8 +116,9 @@ class Validation {
 
   // The items' terms of the loss, as in loss.h, from the logits.
   double mean_loss(const PredictedLogits& logits) const {
-    double sum = 0, items = 0;
-    const ExaminationLoss& examination = trainer_.weights().examination;
+    const LossWeights& weights = trainer_.weights();
+    double sum = 0, items = 0, clicked_sum = 0, clicked = 0;
+    const ExaminationLoss& examination = weights.examination;
     std::vector<std::int32_t> position;  // of each row
     for (const std::int64_t r : requests_) {
       position.insert(position.end(), data_.positions().begin() + data_.candidate_begin(r), data_.positions().begin() + data_.candidate_end(r));
@@ -125,15 +129,19 @@ class Validation {
       const double a = logits.click[i], b = logits.conversion[i], y = set_.lists.click[i], z = set_.lists.conversion[i];
       items += 1;
       if (examination) {
-        sum += trainer_.weights().term[kClick] * examination.click_term(a, y, position[i]);
-        sum += trainer_.weights().term[kConversion] * examination.conversion_term(b, y, z, position[i]);
+        sum += weights.term[kClick] * examination.click_term(a, y, position[i]);
+        sum += weights.term[kConversion] * examination.conversion_term(b, y, z, position[i]);
         continue;
       }
       const double both = log_s(a) + log_s(b);
-      sum += trainer_.weights().term[kClick] * (softplus(a) - y * a);
-      sum -= trainer_.weights().term[kConversion] * (z > 0 ? both : std::log(-std::expm1(std::min(both, -1e-12))));
+      sum += weights.term[kClick] * (softplus(a) - y * a);
+      if (weights.clicked_items) {
+        if (y > 0) clicked_sum += weights.term[kConversion] * (softplus(b) - z * b), clicked += 1;
+      } else {
+        sum -= weights.term[kConversion] * (z > 0 ? both : std::log(-std::expm1(std::min(both, -1e-12))));
+      }
     }
-    return sum / std::max(items, 1.0);
+    return sum / std::max(items, 1.0) + clicked_sum / std::max(clicked, 1.0);
   }
 
   const data::Dataset& data_;

@@ -8,6 +8,7 @@
 #include "engine/ops/op_table.h"
 #include "layers/initialise.h"
 #include "piano/model_file.h"
+#include "piano/models.h"
 
 namespace piano {
 namespace {
@@ -68,7 +69,7 @@ struct Trainer::Worker {
 };
 
 Trainer::Trainer(const Config& config, const data::Dataset& data, ThreadPool& pool)
-    : config_(config), data_(data), pool_(pool), training_(data.requests(data::Split::train)), weights_(loss_weights(config)) {
+    : config_(as_read(config)), data_(data), pool_(pool), training_(data.requests(data::Split::train)), weights_(loss_weights(config)) {
   check(config_);
   if (training_.empty()) {
     throw Error(ErrorCode::data, data.path() + ": no training requests; prepare the log with --split time or --split user");
@@ -78,7 +79,7 @@ Trainer::Trainer(const Config& config, const data::Dataset& data, ThreadPool& po
     w == 0 ? workers_[0]->builder.attach(data) : workers_.back()->builder.share_maps_with(workers_[0]->builder);
   }
   switch_off_constant_terms();
-  network_ = std::make_unique<Network>(config_, data.features(), parameters_);
+  network_ = make_network(config_, data.features(), parameters_);
   parameters_.allocate();
   initialise(parameters_, static_cast<std::uint64_t>(config_.train.seed));
   const std::int64_t steps_an_epoch = (static_cast<std::int64_t>(training_.size()) + config_.train.batch - 1) / config_.train.batch;
@@ -106,7 +107,8 @@ void Trainer::switch_off_constant_terms() {
     double items = 0, y = 0, z = 0;
     for (auto i = static_cast<std::size_t>(data_.candidate_begin(r)); i < static_cast<std::size_t>(data_.candidate_end(r)); ++i) {
       if (labelled[i] == 0) continue;
-      range[kClick].add(clicks[i]), range[kConversion].add(conversions[i]);
+      range[kClick].add(clicks[i]);
+      if (!weights_.clicked_items || clicks[i] != 0) range[kConversion].add(conversions[i]);
       items += 1, y += clicks[i], z += conversions[i];
     }
     if (items == 0) continue;
@@ -146,7 +148,7 @@ void Trainer::reserve() {
     worker->builder.reserve(extent, worker->batch);
     fill(data_.features().schema, extent, worker->batch);
     Partial partial;
-    forward_backward(*worker, 0, {1, 1, 1}, accumulators_[0], partial);
+    forward_backward(*worker, 0, {1, 1, 1, 1}, accumulators_[0], partial);
     worker->arena.reset();  // grown in chunks: now one block of the whole size
   }
 
@@ -173,6 +175,7 @@ LossCounts Trainer::count(std::span<const std::int64_t> requests) const {
     counts.items += items;
     counts.lists += items > 0;
     counts.positive_lists += positives > 0;
+    counts.clicked += positives;
   }
   return counts;
 }

@@ -36,7 +36,7 @@ class Trainer {
   // was updated.
   StepReport step(std::span<const std::int64_t> requests);
 
-  const Config& config() const { return config_; }  // as asked, but rank.beta = 0 when nothing trains the conversion head
+  const Config& config() const { return config_; }  // as asked, but as_read(), and rank.beta = 0 when nothing trains the conversion head
   const std::vector<std::string>& warnings() const { return warnings_; }
   const LossWeights& weights() const { return weights_; }
   const std::vector<std::int64_t>& training_requests() const { return training_; }
@@ -68,7 +68,7 @@ class Trainer {
   std::vector<std::string> warnings_;
   ParameterStore parameters_;
   PackedWeights packed_;                    // of this step
-  std::unique_ptr<Network> network_;
+  std::unique_ptr<const Network> network_;
   std::unique_ptr<Optimiser> optimiser_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Gradients> accumulators_;

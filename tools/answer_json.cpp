@@ -1,6 +1,7 @@
 #include "tools/answer_json.h"
 
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/base/json_text.h"
@@ -22,6 +23,10 @@ template <class Number>
 void append_number(const char* key, Number value, std::string& out) {
   char text[48];
   out += key;
+  if (std::isnan(static_cast<double>(value))) {  // the model gives none
+    out += "null";
+    return;
+  }
   out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 

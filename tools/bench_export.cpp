@@ -141,7 +141,7 @@ Exported export_training(const std::string& folder, const BenchCase& c, const Co
   data::Batch batch;
   builder.build(run.batch(0), batch);
   ParameterStore parameters;  // of our own: a model's tables are read-only
-  const Network network(config, m.features, parameters);
+  const auto network = make_network(config, m.features, parameters);
   parameters.allocate();
   load_parameters(*m.file, parameters);
   Gradients gradients;
@@ -151,7 +151,7 @@ Exported export_training(const std::string& folder, const BenchCase& c, const Co
   Context ctx;
   ctx.device = &cpu_device(), ctx.arena = &arena, ctx.tape = &tape, ctx.parameters = &parameters, ctx.gradients = &gradients;
   ctx.training = true;
-  const Logits logits = network(ctx, batch);
+  const Logits logits = (*network)(ctx, batch);
   const Tensor total = loss(ctx, logits, batch, run.trainer().weights(), counts_of(batch));
   tape.backward(ctx, total);
 

@@ -21,7 +21,7 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 
 void write_bench_model(const Config& config, const data::Dataset& dataset, const std::string& path) {
   ParameterStore parameters;
-  const Network network(config, dataset.features(), parameters);
+  const auto network = make_network(config, dataset.features(), parameters);
   parameters.allocate();
   initialise(parameters, static_cast<std::uint64_t>(config.train.seed));
   for (const Parameter& p : parameters.parameters()) {
@@ -34,13 +34,13 @@ void write_bench_model(const Config& config, const data::Dataset& dataset, const
 
 ForwardCost forward_cost(const Config& config, const data::FeatureSpace& features, const data::Batch& batch, bool with_loss) {
   ParameterStore parameters;
-  const Network network(config, features, parameters);
+  const auto network = make_network(config, features, parameters);
   parameters.allocate();
   Arena arena;
   Tape tape;
   Context ctx;
   ctx.device = &cpu_device(), ctx.arena = &arena, ctx.tape = &tape, ctx.parameters = &parameters;
-  const Logits logits = network(ctx, batch);
+  const Logits logits = (*network)(ctx, batch);
   if (with_loss) loss(ctx, logits, batch, loss_weights(config), {1, 1, 1});
   ForwardCost total;
   for (const Node* node = tape.last(); node != nullptr; node = node->previous) {

@@ -9,6 +9,7 @@
 #include "piano/evaluation_set.h"
 #include "piano/metrics_pointwise.h"
 #include "piano/model_file.h"
+#include "piano/models.h"
 #include "piano/predictor.h"
 #include "tools/command_line.h"
 #include "tools/output.h"
@@ -102,6 +103,10 @@ void calibrate(const Arguments& arguments) {
   require_distinct({{"--out", line.text("out")}}, {{"--data", line.text("data")}, {"--model", line.text("model")}});
   const auto model = Model::load(line.required("model"));
   const Model::Impl& m = model->impl();
+  if (!traits(m.config).probabilities) {
+    throw Error(ErrorCode::usage, line.text("model") + ": model.name = " + traits(m.config).key +
+                                      " gives scores; expected a model that gives probabilities (docs/models.md)");
+  }
   const data::Dataset dataset = dataset_of(line);
   ThreadPool pool(threads_of(line));
 

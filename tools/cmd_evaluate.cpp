@@ -11,6 +11,7 @@
 #include "piano/collaborative.h"
 #include "piano/evaluation_set.h"
 #include "piano/model_predictions.h"
+#include "piano/models.h"
 #include "piano/trec.h"
 #include "tools/command_line.h"
 #include "tools/oracle.h"
@@ -126,7 +127,7 @@ void evaluate(const Arguments& arguments) {
   for (Predictions& p : collaborative_heuristics(dataset, requests, set.lists)) systems.push_back(std::move(p));
   if (line.given("oracle")) systems.push_back({"oracle", set.lists.true_conversion, {}, {}, {}, {}});
   systems.push_back(predict(*model, dataset, requests, pool, line.given("permute-past-queries")));
-  systems.back().name = "PIANO";
+  systems.back().name = traits(model->impl().config).title;
 
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
   const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;

@@ -37,7 +37,7 @@ void train(const Arguments& arguments) {
   line.value("data", "FILE", "", "packed data set, from piano prepare")
       .value("out", "FILE", "", "the model; OUT.state and OUT.log.jsonl lie beside it")
       .value("config", "FILE", "", "options as TOML")
-      .repeatable("set", "KEY=VALUE", "one option; wins over --config")
+      .repeatable("set", "KEY=VALUE", "one option; wins over --config; model=NAME is short for model.name=NAME: piano or a baseline (docs/models.md)")
       .value("seed", "N", "", "the same as --set train.seed=N")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
       .flag("resume", "go on from OUT.state, where a training was stopped")

@@ -4,6 +4,7 @@
 
 #include "engine/base/json_text.h"
 #include "piano/model_file.h"
+#include "piano/models.h"
 #include "tools/inspect.h"
 
 namespace piano::tools {
@@ -63,8 +64,10 @@ void inspect_model(const std::string& path, Json& out, std::vector<std::string>&
   }
   out["parameters"] = {{"all", m.parameters.elements()}, {"in_embedding_tables", in_tables}};
   for (const auto& [name, count] : modules) out["parameters"][name] = count;
-  if (m.features.action.rows() == data::kFirstId) warnings.push_back("no history was seen in training: QDIR has learnt nothing");
-  if (m.config.rank.beta == 0) warnings.push_back("rank.beta = 0: the order is by click alone");
+  if (m.features.action.rows() == data::kFirstId && m.config.model.name == ModelName::piano) {
+    warnings.push_back("no history was seen in training: QDIR has learnt nothing");
+  }
+  if (m.config.rank.beta == 0 && traits(m.config).conversion) warnings.push_back("rank.beta = 0: the order is by click alone");
 }
 
 void inspect_state(const SafetensorsFile& file, Json& out) {

@@ -17,7 +17,7 @@ Device make_device(const char* level, void (*set_kernels)(Device&)) {
   set_kernels(device);
   // The losses run over one column, in double: the reference's loops are all they need.
   const Device& reference = reference_device(DType::f32);
-  for (const OpId id : {OpId::bce_with_logits, OpId::product_bce, OpId::poisson_nll, OpId::softmax_cross_entropy}) {
+  for (const OpId id : {OpId::bce_with_logits, OpId::product_bce, OpId::poisson_nll, OpId::softmax_cross_entropy, OpId::attention_rank_loss, OpId::lambda_loss}) {
     const auto i = static_cast<std::size_t>(id);
     device.forward[i] = reference.forward[i];
     device.backward[i] = reference.backward[i];

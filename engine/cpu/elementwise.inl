@@ -1,4 +1,4 @@
-// Elementwise ops: add, mul, scale, log_sigmoid.
+// Elementwise ops: add, mul, scale, tanh, log_sigmoid.
 #pragma once
 
 #include "engine/cpu/math.inl"
@@ -50,6 +50,24 @@ void scale_backward(const Context&, Node& node) {
   if (float* dx = grad_of(node.inputs[0]); dx != nullptr) {
     add_scaled_to(dx, static_cast<const float*>(node.output->grad), factor, elements_of(node.output));
   }
+}
+
+void tanh_forward(const Context&, Node& node) {
+  const float* x = value_of(node.inputs[0]);
+  float* y = value_of(node.output);
+  for_vectors(elements_of(node.output), [&](std::int64_t i, std::int64_t n) { put(y + i, tanh(get(x + i, n)), n); });
+}
+
+// d tanh(x) / dx = 1 - y^2
+void tanh_backward(const Context&, Node& node) {
+  const float* y = value_of(node.output);
+  const float* dy = static_cast<const float*>(node.output->grad);
+  float* dx = grad_of(node.inputs[0]);
+  if (dx == nullptr) return;
+  for_vectors(elements_of(node.output), [&](std::int64_t i, std::int64_t n) {
+    const F t = get(y + i, n);
+    put(dx + i, fma(get(dy + i, n), 1.0f - t * t, get(dx + i, n)), n);
+  });
 }
 
 void log_sigmoid_forward(const Context&, Node& node) {

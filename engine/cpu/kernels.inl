@@ -6,9 +6,11 @@
 #include "engine/cpu/attention.inl"
 #include "engine/cpu/dropout.inl"
 #include "engine/cpu/elementwise.inl"
+#include "engine/cpu/gru.inl"
 #include "engine/cpu/layer_norm.inl"
 #include "engine/cpu/linear.inl"
 #include "engine/cpu/match_attention.inl"
+#include "engine/cpu/mixture.inl"
 #include "engine/cpu/reduce.inl"
 #include "engine/cpu/rows.inl"
 #include "engine/ops/ops.h"
@@ -35,6 +37,10 @@ void set_kernels(Device& device) {
   set(OpId::attention, attention_forward, attention_backward);
   set(OpId::match_attention, match_attention_forward, match_attention_backward);
   set(OpId::segment_mean, segment_mean_forward, segment_mean_backward);
+  set(OpId::weighted_sum, weighted_sum_forward, weighted_sum_backward);
+  set(OpId::mixture, mixture_forward, mixture_backward);
+  set(OpId::gru, gru_forward, gru_backward);
+  set(OpId::tanh, tanh_forward, tanh_backward);
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
   device.writes_fresh[static_cast<int>(OpId::linear)] = 0b111;
   device.optimiser = {adamw, add_arrays, sum_of_squares};

@@ -106,6 +106,13 @@ inline F sigmoid(F x) {
   return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
 }
 
+// (1 - e^-2|x|) / (1 + e^-2|x|) with x's sign: within 4e-7 of tanh(x), absolutely
+inline F tanh(F x) {
+  const F e = exp(-2.0f * abs(x));
+  const F t = (1.0f - e) / (1.0f + e);
+  return x < 0.0f ? -t : t;
+}
+
 // log(1 / (1 + e^-x)) = min(x, 0) - log1p(e^-|x|), log1p(e) = 2 atanh(e / (2 + e)): within 4 ulp. Fit of atanh: 4e-9.
 inline F log_sigmoid(F x) {
   const F e = exp(-abs(x));

@@ -50,5 +50,11 @@ inline void add_scaled_to(float* to, const float* from, float factor, std::int64
   for (std::int64_t i = 0; i < n; ++i) to[i] += factor * from[i];
 }
 
+inline float dot_of(const float* a, const float* b, std::int64_t n) {
+  F total{};
+  for_vectors(n, [&](std::int64_t i, std::int64_t lanes) { total = fma(get(a + i, lanes), get(b + i, lanes), total); });
+  return sum(total);
+}
+
 }  // namespace
 }  // namespace piano

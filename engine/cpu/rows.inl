@@ -1,4 +1,4 @@
-// Ops that move whole rows: embedding_sum, gather_rows, concat, prepend_row, segment_mean.
+// Ops that move whole rows: embedding_sum, gather_rows, concat, prepend_row, segment_mean, weighted_sum.
 #pragma once
 
 #include "engine/core/parameters.h"
@@ -145,6 +145,35 @@ void segment_mean_backward(const Context&, Node& node) {
     const std::int64_t begin = lists.offsets[l], end = lists.offsets[l + 1];
     const float* from = static_cast<const float*>(node.output->grad) + l * d;
     for (std::int64_t r = begin; r < end; ++r) add_scaled_to(dx + r * d, from, 1.0f / static_cast<float>(end - begin), d);
+  }
+}
+
+// inputs: x (rows, d), w (rows, 1) -> (lists, d); zeros for an empty list
+void weighted_sum_forward(const Context&, Node& node) {
+  const Ragged& lists = args_of<WeightedSumArgs>(node).lists;
+  const std::int64_t d = cols_of(node.output);
+  const float* w = value_of(node.inputs[1]);
+  for (std::int32_t l = 0; l < lists.lists; ++l) {
+    float* to = value_of(node.output) + l * d;
+    zero(to, d);
+    for (std::int64_t r = lists.offsets[l]; r < lists.offsets[l + 1]; ++r) add_scaled_to(to, value_of(node.inputs[0]) + r * d, w[r], d);
+  }
+}
+
+// dx_r += w_r dout_l;  dw_r += x_r . dout_l
+void weighted_sum_backward(const Context&, Node& node) {
+  const Ragged& lists = args_of<WeightedSumArgs>(node).lists;
+  const std::int64_t d = cols_of(node.output);
+  const float* x = value_of(node.inputs[0]);
+  const float* w = value_of(node.inputs[1]);
+  float* dx = grad_of(node.inputs[0]);
+  float* dw = grad_of(node.inputs[1]);
+  for (std::int32_t l = 0; l < lists.lists; ++l) {
+    const float* from = static_cast<const float*>(node.output->grad) + l * d;
+    for (std::int64_t r = lists.offsets[l]; r < lists.offsets[l + 1]; ++r) {
+      if (dx != nullptr) add_scaled_to(dx + r * d, from, w[r], d);
+      if (dw != nullptr) dw[r] += dot_of(x + r * d, from, d);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 // The plain arguments of each op: what Node::args points to. Kernels of every device read these; inputs come in the order given here.
-// An op that is not listed (concat, add, mul, layer_norm, log_sigmoid, the losses without lists) has no arguments: Node::args is null.
+// An op that is not listed (concat, add, mul, layer_norm, tanh, log_sigmoid, the losses without lists) has no arguments: Node::args is null.
 #pragma once
 
 #include <array>
@@ -80,9 +80,35 @@ struct SegmentMeanArgs {
   Ragged lists;
 };
 
+// inputs: x (rows, d), w (rows, 1) -> output (lists, d)
+struct WeightedSumArgs {
+  Ragged lists;
+};
+
+// mixture has no arguments. inputs: gates (rows, experts), x (rows, experts * d) -> output (rows, d)
+
+// inputs: x (rows, 3d), u (3d, d), b (d) -> output (rows, d)
+struct GruArgs {
+  Ragged lists;
+  bool backwards = false;
+
+  // The i-th row to be read of a list.
+  std::int32_t row(std::int32_t list, std::int32_t i) const { return backwards ? lists.end(list) - 1 - i : lists.begin(list) + i; }
+};
+
 // bce_with_logits and poisson_nll have no arguments: inputs x, y, w (rows, 1); product_bce: a, b, y, w (rows, 1). Output (1, 1).
 // inputs: s, t (rows, 1) -> output (1, 1)
 struct SoftmaxCrossEntropyArgs {
+  Ragged lists;
+};
+
+// inputs: s, t (rows, 1) -> output (1, 1)
+struct AttentionRankLossArgs {
+  Ragged lists;
+};
+
+// inputs: s, t (rows, 1) -> output (1, 1)
+struct LambdaLossArgs {
   Ragged lists;
 };
 

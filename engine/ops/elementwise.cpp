@@ -51,6 +51,11 @@ Tensor scale(const Context& context, Tensor x, double factor) {
   return run_op(context, OpId::scale, x.shape(), {&x, 1}, context.arena->make<ScaleArgs>(factor));
 }
 
+Tensor tanh(const Context& context, Tensor x) {
+  CheckedOp{"tanh", "pass the result of an op"}.present("x", x);
+  return run_op(context, OpId::tanh, x.shape(), {&x, 1}, nullptr);
+}
+
 Tensor log_sigmoid(const Context& context, Tensor x) {
   CheckedOp{"log_sigmoid", "pass the result of an op"}.present("x", x);
   return run_op(context, OpId::log_sigmoid, x.shape(), {&x, 1}, nullptr);
@@ -80,6 +85,15 @@ Op scale_row() {
   row.cost = elementwise_cost<1>;
   row.cut = {true, 0b1};
   row.cases = [] { return unary_cases([](const Context& context, Tensor x) { return scale(context, x, -0.375); }); };
+  return row;
+}
+
+Op tanh_row() {
+  Op row{OpId::tanh, "tanh"};
+  row.specification = "out = (e^x - e^-x) / (e^x + e^-x)";
+  row.cost = elementwise_cost<10>;
+  row.cut = {true, 0b1};
+  row.cases = [] { return unary_cases(tanh); };
   return row;
 }
 

@@ -13,15 +13,21 @@ Op linear_row();                 // linear.cpp
 Op add_row();                    // elementwise.cpp
 Op mul_row();
 Op scale_row();
+Op tanh_row();
 Op log_sigmoid_row();
 Op dropout_row();                // dropout.cpp
 Op layer_norm_row();             // norm.cpp
 Op attention_row();              // attention.cpp
 Op match_attention_row();        // match_attention.cpp
 Op segment_mean_row();           // segment.cpp
+Op weighted_sum_row();
+Op mixture_row();               // mixture.cpp
+Op gru_row();                   // gru.cpp
 Op bce_with_logits_row();        // losses.cpp
 Op product_bce_row();
 Op poisson_nll_row();
 Op softmax_cross_entropy_row();
+Op attention_rank_loss_row();
+Op lambda_loss_row();
 
 }  // namespace piano

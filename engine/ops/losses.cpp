@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "engine/ops/cases.h"
 #include "engine/ops/checks.h"
 #include "engine/ops/families.h"
@@ -30,11 +32,25 @@ std::vector<OpCase> pointwise_cases(PointwiseLoss loss, double (*y)(std::int64_t
   };
 }
 
-OpCase softmax_case(const char* name, Offsets offsets, std::function<double(std::int64_t)> target, CaseFill fill = {}) {
-  const std::int64_t rows = ragged(offsets).rows();
-  return {name, {matrix(rows, 1, std::move(fill)), given(rows, std::move(target))}, [=](const Context& context, std::span<const Tensor> in) {
-            return softmax_cross_entropy(context, in[0], in[1], ragged(offsets));
-          }};
+using ListwiseLoss = Tensor (*)(const Context&, Tensor, Tensor, Ragged);
+
+// `scores`: of the cases whose scores are ordinary.
+std::vector<OpCase> listwise_cases(ListwiseLoss loss, CaseFill scores = {}) {
+  const auto make = [loss](const char* name, Offsets offsets, std::function<double(std::int64_t)> target, CaseFill fill = {}) -> OpCase {
+    const std::int64_t rows = ragged(offsets).rows();
+    return {name, {matrix(rows, 1, std::move(fill)), given(rows, std::move(target))}, [=](const Context& context, std::span<const Tensor> in) {
+              return loss(context, in[0], in[1], ragged(offsets));
+            }};
+  };
+  return {
+      make("usual", {0, 20, 33, 50}, count, scores),
+      make("lists without targets are skipped", {0, 4, 9, 12}, [](std::int64_t i) { return i < 4 || i == 10 ? 1.0 : 0.0; }, scores),
+      make("no list has targets", {0, 3, 5}, [](std::int64_t) { return 0.0; }),
+      make("empty lists", {0, 0, 3, 3, 5}, count, scores),
+      make("large scores", {0, 10, 15}, count, spread(1)),
+      make("rows=0", {0, 0}, count),
+      make("rows=1", {0, 1}, [](std::int64_t) { return 2.0; }),
+  };
 }
 
 }  // namespace
@@ -70,6 +86,22 @@ Tensor softmax_cross_entropy(const Context& context, Tensor s, Tensor t, Ragged 
   check.same_shape("t", t, s);
   check.lists("s's", lists, s.rows());
   return run_op(context, OpId::softmax_cross_entropy, {1, 1}, {{s, t}}, context.arena->make<SoftmaxCrossEntropyArgs>(lists));
+}
+
+Tensor attention_rank_loss(const Context& context, Tensor s, Tensor t, Ragged lists) {
+  const CheckedOp check{"attention_rank_loss", kLossHint};
+  check.cols("s", s, 1);
+  check.same_shape("t", t, s);
+  check.lists("s's", lists, s.rows());
+  return run_op(context, OpId::attention_rank_loss, {1, 1}, {{s, t}}, context.arena->make<AttentionRankLossArgs>(lists));
+}
+
+Tensor lambda_loss(const Context& context, Tensor s, Tensor t, Ragged lists) {
+  const CheckedOp check{"lambda_loss", kLossHint};
+  check.cols("s", s, 1);
+  check.same_shape("t", t, s);
+  check.lists("s's", lists, s.rows());
+  return run_op(context, OpId::lambda_loss, {1, 1}, {{s, t}}, context.arena->make<LambdaLossArgs>(lists));
 }
 
 Op bce_with_logits_row() {
@@ -110,16 +142,25 @@ Op softmax_cross_entropy_row() {
   Op row{OpId::softmax_cross_entropy, "softmax_cross_entropy"};
   row.specification = "sum over lists with sum(t) > 0 of -sum_i (t_i / sum t) log softmax_i(s)";
   row.cost = elementwise_cost<20>;
-  row.cases = []() -> std::vector<OpCase> {
-    return {
-        softmax_case("usual", {0, 20, 33, 50}, count),
-        softmax_case("lists without targets are skipped", {0, 4, 9, 12}, [](std::int64_t i) { return i < 4 || i == 10 ? 1.0 : 0.0; }),
-        softmax_case("no list has targets", {0, 3, 5}, [](std::int64_t) { return 0.0; }),
-        softmax_case("empty lists", {0, 0, 3, 3, 5}, count),
-        softmax_case("large scores", {0, 10, 15}, count, spread(1)),
-        softmax_case("rows=0", {0, 0}, count),
-        softmax_case("rows=1", {0, 1}, [](std::int64_t) { return 2.0; }),
-    };
+  row.cases = [] { return listwise_cases(softmax_cross_entropy); };
+  return row;
+}
+
+Op attention_rank_loss_row() {
+  Op row{OpId::attention_rank_loss, "attention_rank_loss"};
+  row.specification = "sum over lists with sum(t) > 0 of -sum_i [a_i log p_i + (1 - a_i) log(1 - p_i)], a = t / sum t, p = softmax(s)";
+  row.cost = elementwise_cost<40>;
+  row.cases = [] { return listwise_cases(attention_rank_loss); };
+  return row;
+}
+
+Op lambda_loss_row() {
+  Op row{OpId::lambda_loss, "lambda_loss"};
+  row.specification =
+      "sum over lists and pairs t_i > t_j of (t_i - t_j) / maxDCG |1/D(r) - 1/D(r+1)| log2(1 + exp(s_j - s_i)), r = |rank_i - rank_j|";
+  row.cost = elementwise_cost<400>;
+  row.cases = [] {  // scores far enough apart that a finite difference exchanges no ranks
+    return listwise_cases(lambda_loss, [](std::int64_t i, double normal) { return 0.2 * static_cast<double>(i * 7 % 23) - 2 + 0.02 * std::tanh(normal); });
   };
   return row;
 }

@@ -13,7 +13,8 @@ namespace piano {
 
 enum class OpId : std::uint8_t {
   embedding_sum, gather_rows, concat, prepend_row, linear, add, mul, scale, dropout, layer_norm, attention, match_attention, segment_mean,
-  log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
+  weighted_sum, mixture, gru, tanh,  log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
+  attention_rank_loss, lambda_loss,
   count
 };
 
@@ -65,6 +66,20 @@ Tensor match_attention(const Context&, Tensor q, Tensor k, Ragged keys, int head
 // out (lists, d): the mean of each list's rows; zeros for an empty list.
 Tensor segment_mean(const Context&, Tensor x, Ragged lists);
 
+// out (lists, d): the sum of each list's rows, row r times w_r; zeros for an empty list. x (rows, d), w (rows, 1)
+Tensor weighted_sum(const Context&, Tensor x, Tensor w, Ragged lists);
+
+// out (rows, d): a mixture of the `gates.cols` experts that lie side by side in x, out_r = sum_e softmax_e(gates_r) x_r[e d .. (e+1) d - 1]
+// (Jacobs et al. 1991). gates (rows, experts), x (rows, experts * d)
+Tensor mixture(const Context&, Tensor gates, Tensor x);
+
+// A gated recurrent unit (Cho et al. 2014) over each list's rows, with the reset gate after the product as PyTorch and cuDNN have it:
+//   r = s(x_r + U_r h), z = s(x_z + U_z h), n = tanh(x_n + r (U_n h + b)), h' = (1 - z) n + z h,  h = 0 before the first row
+// x (rows, 3d): [x_r ; x_z ; x_n], what the inputs contribute, biases included; u (3d, d): U_r, U_z, U_n, one below the other; b (d).
+// out (rows, d): h' after each row. `backwards`: the last row of a list comes first.
+Tensor gru(const Context&, Tensor x, Tensor u, Tensor b, Ragged lists, bool backwards);
+
+Tensor tanh(const Context&, Tensor x);         // elementwise
 Tensor log_sigmoid(const Context&, Tensor x);  // log(1 / (1 + exp(-x))), elementwise, stable
 
 // Losses: x, y, w are (rows, 1); the result (1, 1) is the weighted SUM (divide by the whole batch's count with scale). y and w get no gradient.
@@ -76,5 +91,12 @@ Tensor product_bce(const Context&, Tensor a, Tensor b, Tensor y, Tensor w);
 Tensor poisson_nll(const Context&, Tensor x, Tensor y, Tensor w);
 // sum over lists with sum(t) > 0 of -sum_i (t_i / sum t) log softmax_i(s). s (rows, 1), t (rows, 1) >= 0 gets no gradient.
 Tensor softmax_cross_entropy(const Context&, Tensor s, Tensor t, Ragged lists);
+// The attention rank loss (Ai et al. 2018, DLCM, section 4.3): a_i = t_i / sum t and p_i = softmax_i(s) as shares of attention,
+// sum over lists with sum(t) > 0 of -sum_i [a_i log p_i + (1 - a_i) log(1 - p_i)]. A list of one row has no loss: its share is always 1.
+Tensor attention_rank_loss(const Context&, Tensor s, Tensor t, Ragged lists);
+// LambdaLoss for NDCG with linear gain (Wang et al. 2018, "The LambdaLoss Framework for Ranking Metric Optimization", NDCG-Loss2): sum over lists
+// with sum(t) > 0 and over pairs t_i > t_j of (t_i - t_j) / maxDCG * |1 / D(r) - 1 / D(r + 1)| * log2(1 + exp(s_j - s_i)),
+// r = |rank_i - rank_j| by the scores as they are (equal ones in their order), D(r) = log2(1 + r). Ranks have no gradient.
+Tensor lambda_loss(const Context&, Tensor s, Tensor t, Ragged lists);
 
 }  // namespace piano

@@ -1,4 +1,4 @@
-// add, mul, scale, log_sigmoid, dropout: each element by itself.
+// add, mul, scale, tanh, log_sigmoid, dropout: each element by itself.
 #pragma once
 
 #include "engine/ref/matrix.h"
@@ -47,6 +47,19 @@ void scale_forward(const Context&, Node& node) {
 template <class T>
 void scale_backward(const Context&, Node& node) {
   add_scaled(grad<T>(node.inputs[0]).data, grad<T>(node.output).data, elements(node), args<ScaleArgs>(node).factor);
+}
+
+template <class T>
+void tanh_forward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), out = value<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) out.data[i] = static_cast<T>(std::tanh(double(x.data[i])));
+}
+
+// d/dx tanh(x) = 1 - tanh(x)^2
+template <class T>
+void tanh_backward(const Context&, Node& node) {
+  const auto y = value<T>(node.output), dx = grad<T>(node.inputs[0]), dout = grad<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) dx.data[i] += static_cast<T>(dout.data[i] * (1 - double(y.data[i]) * y.data[i]));
 }
 
 template <class T>

@@ -121,5 +121,58 @@ void softmax_cross_entropy_backward(const Context&, Node& node) {
   }
 }
 
+// log of the sum of exp(s_j) over the other rows of a list, j != i: what 1 - p_i is made of. -infinity in a list of one row.
+template <class T>
+double log_of_others(Matrix<T> s, std::int32_t begin, std::int32_t end, std::int32_t i) {
+  double highest = -INFINITY, sum = 0;
+  for (std::int32_t j = begin; j < end; ++j) {
+    if (j != i) highest = std::max(highest, double(s.data[j]));
+  }
+  for (std::int32_t j = begin; j < end; ++j) {
+    if (j != i) sum += std::exp(s.data[j] - highest);
+  }
+  return highest + std::log(sum);
+}
+
+// sum over lists of -sum_i [a_i log p_i + (1 - a_i) log(1 - p_i)], log(1 - p_i) = log_of_others_i - logsumexp(s)
+template <class T>
+void attention_rank_loss_forward(const Context&, Node& node) {
+  const auto s = value<T>(node.inputs[0]), t = value<T>(node.inputs[1]);
+  const Ragged lists = args<AttentionRankLossArgs>(node).lists;
+  double loss = 0;
+  for (std::int32_t l = 0; l < lists.lists; ++l) {
+    const ListTargets list = list_targets(s, t, lists.begin(l), lists.end(l));
+    if (!(list.total > 0) || lists.size(l) < 2) continue;
+    for (std::int32_t i = lists.begin(l); i < lists.end(l); ++i) {
+      const double a = t.data[i] / list.total;
+      loss += a * (list.normaliser - s.data[i]) + (1 - a) * (list.normaliser - log_of_others(s, lists.begin(l), lists.end(l), i));
+    }
+  }
+  value<T>(node.output).data[0] = static_cast<T>(loss);
+}
+
+// d log p_i / ds_j = [i = j] - p_j;  d log(1 - p_i) / ds_j = [i != j] exp(s_j - log_of_others_i) - p_j.
+// So ds_j += n p_j - a_j - sum_{i != j} (1 - a_i) exp(s_j - log_of_others_i), n the rows of the list.
+template <class T>
+void attention_rank_loss_backward(const Context&, Node& node) {
+  const auto s = value<T>(node.inputs[0]), t = value<T>(node.inputs[1]), ds = grad<T>(node.inputs[0]);
+  const double dout = grad<T>(node.output).data[0];
+  const Ragged lists = args<AttentionRankLossArgs>(node).lists;
+  for (std::int32_t l = 0; l < lists.lists; ++l) {
+    const ListTargets list = list_targets(s, t, lists.begin(l), lists.end(l));
+    if (!(list.total > 0) || lists.size(l) < 2) continue;
+    const double n = lists.size(l);
+    for (std::int32_t j = lists.begin(l); j < lists.end(l); ++j) {
+      ds.data[j] += static_cast<T>(dout * (n * std::exp(s.data[j] - list.normaliser) - t.data[j] / list.total));
+    }
+    for (std::int32_t i = lists.begin(l); i < lists.end(l); ++i) {
+      const double others = log_of_others(s, lists.begin(l), lists.end(l), i), weight = 1 - t.data[i] / list.total;
+      for (std::int32_t j = lists.begin(l); j < lists.end(l); ++j) {
+        if (j != i) ds.data[j] -= static_cast<T>(dout * weight * std::exp(s.data[j] - others));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace piano

@@ -5,9 +5,12 @@
 #include "engine/ref/attention.h"
 #include "engine/ref/elementwise.h"
 #include "engine/ref/embedding.h"
+#include "engine/ref/gru.h"
+#include "engine/ref/lambda_loss.h"
 #include "engine/ref/linear.h"
 #include "engine/ref/losses.h"
 #include "engine/ref/match_attention.h"
+#include "engine/ref/mixture.h"
 #include "engine/ref/norm.h"
 #include "engine/ref/rows.h"
 #include "engine/ref/segment.h"
@@ -62,11 +65,17 @@ Device make_device(const char* name) {
   set(OpId::attention, attention_forward<T>, attention_backward<T>);
   set(OpId::match_attention, match_attention_forward<T>, match_attention_backward<T>);
   set(OpId::segment_mean, segment_mean_forward<T>, segment_mean_backward<T>);
+  set(OpId::weighted_sum, weighted_sum_forward<T>, weighted_sum_backward<T>);
+  set(OpId::mixture, mixture_forward<T>, mixture_backward<T>);
+  set(OpId::gru, gru_forward<T>, gru_backward<T>);
+  set(OpId::tanh, tanh_forward<T>, tanh_backward<T>);
   set(OpId::log_sigmoid, log_sigmoid_forward<T>, log_sigmoid_backward<T>);
   set(OpId::bce_with_logits, pointwise_loss_forward<T, BceWithLogits>, pointwise_loss_backward<T, BceWithLogits>);
   set(OpId::product_bce, product_bce_forward<T>, product_bce_backward<T>);
   set(OpId::poisson_nll, pointwise_loss_forward<T, PoissonNll>, pointwise_loss_backward<T, PoissonNll>);
   set(OpId::softmax_cross_entropy, softmax_cross_entropy_forward<T>, softmax_cross_entropy_backward<T>);
+  set(OpId::attention_rank_loss, attention_rank_loss_forward<T>, attention_rank_loss_backward<T>);
+  set(OpId::lambda_loss, lambda_loss_forward<T>, lambda_loss_backward<T>);
   device.optimiser = {adamw<T>, add_arrays<T>, sum_of_squares<T>};
   return device;
 }

@@ -7,6 +7,7 @@
 
 #include "layers/embedding.h"
 #include "layers/encoder.h"
+#include "layers/gru.h"
 #include "layers/linear.h"
 #include "tests/layers/layer_bench.h"
 
@@ -178,6 +179,17 @@ TEST_CASE("feed-forward block and MLP head") {
   };
   check_case("feed_forward", declare(kWidth, 4 * kWidth, kWidth));
   check_case("mlp_head", declare(2 * kWidth, kWidth, 1));
+}
+
+TEST_CASE("gated recurrent unit over ragged rows, forwards and backwards") {
+  const auto declare = [](bool backwards) {
+    return [=](ParameterStore& store) {
+      const Gru layer = Gru::declare(store, "layer", 5, kWidth);
+      return [=](Case& c) { return layer(c.bench.ctx, c.in("x"), c.rows(), backwards); };
+    };
+  };
+  check_case("gru", declare(false));
+  check_case("gru_backwards", declare(true));
 }
 
 TEST_CASE("encoder block, with full and with induced attention") {

@@ -44,9 +44,10 @@ LossCounts counts(const data::Batch& batch);
 
 // Config options as lines of key=value.
 Config config_of(const std::string& lines);
-// Small: d 8, 2 heads, 1 block, and then `lines`.
+// Small: d 8, 2 heads, 1 block, as far as the model reads them, and then `lines`.
 Config small_config(const std::string& lines = "");
 
+// Empty where the model gives none.
 struct Scores {
   std::vector<double> click, conversion, list_click, list_conversion;
   bool operator==(const Scores&) const = default;
@@ -66,7 +67,7 @@ struct Bench {
 
   Config config;
   ParameterStore store;
-  std::unique_ptr<Network> network;
+  std::unique_ptr<const Network> network;
   Gradients gradients;
   RandomKey random{7, 3};
   bool dropout = false;                                       // in train(): whether the random parts are on

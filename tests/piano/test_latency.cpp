@@ -74,7 +74,7 @@ TEST_CASE("latency: what is remembered of a history stands for it bit by bit") {
     const data::Batch batch = bench::random_batch({}, {{13, 9}}, 4);
     const bench::Scores expected = b.scores(batch);
     const Context ctx = b.context();
-    Qdir::Memory memory;
+    HistoryMemory memory;
     CHECK(bench::read((*b.network)(ctx, batch, memory)) == expected);
     if (variant == "qdir.mode=off") continue;
     data::Batch forgotten = batch;  // its history columns are not read again

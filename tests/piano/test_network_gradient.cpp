@@ -28,7 +28,22 @@ std::vector<Variant> variants() {
           {"one candidate", "loss.listwise=0.5", full, {{1, 2}}},
           {"examination, likelihood", "loss.examination=likelihood\nloss.theta=1 0.6 0.3", full, mixed},
           {"examination, weighted", "loss.examination=weighted\nloss.theta=1 0.6 0.3\nloss.clip=0.5\nloss.listwise=0.5", full, mixed},
-          {"no blocks", "model.layers=0", full, mixed}};
+          {"no blocks", "model.layers=0", full, mixed},
+          {"LambdaLoss", "loss.listwise=2\nloss.listwise_kind=lambda", full, {{9, 3}, {5, 0}, {1, 1}}},
+          {"dnn", "model=dnn\nmodel.layers=2", full, mixed},
+          {"din", "model=din", full, mixed},
+          {"din, ids alone, empty histories", "model=din\nmodel.match=false", bare, {{4, 0}, {2, 0}}},
+          {"esmm", "model=esmm", full, mixed},
+          {"mmoe", "model=mmoe\nmodel.experts=3", full, mixed},
+          {"ple", "model=ple\nmodel.layers=2\nmodel.experts=2", full, mixed},
+          {"mir", "model=mir", full, mixed},
+          {"mir, empty histories", "model=mir\nmodel.layers=0", bare, {{4, 0}, {2, 0}}},
+          {"pear", "model=pear\nmodel.layers=2", full, mixed},
+          {"dlcm", "model=dlcm", full, mixed},
+          {"prm", "model=prm", full, mixed},
+          {"prm, ids alone, empty histories", "model=prm\nmodel.match=false\nencoder.position=none", bare, {{4, 0}, {2, 0}}},
+          {"setrank", "model=setrank\nmodel.layers=2\nloss.lambda=0.5", full, mixed},
+          {"setrank, induced", "model=setrank\nencoder.attention=induced\nencoder.points=3", full, mixed}};
 }
 
 // d loss / d t along parameters + t * direction, by the fourth-order central difference.

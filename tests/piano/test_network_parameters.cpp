@@ -25,7 +25,7 @@ TEST_CASE("the parameters of the default config are those of tests/golden/parame
   // Name, shape, and how AdamW treats it. To change a line is to break every saved model: the model's format_version must go up with it.
   const bench::World world;
   ParameterStore store(DType::f32);
-  const Network network(Config{}, bench::feature_space(world), store);
+  const auto network = make_network(Config{}, bench::feature_space(world), store);
   std::ifstream file(golden::path("parameter_names.txt"));
   std::istringstream declared(names_and_shapes(store));
   std::string expected_line, declared_line;
@@ -40,7 +40,7 @@ TEST_CASE("an ablation declares no parameter of a part that it does without") {
   const bench::World world;
   const auto names = [&](const std::string& options) {
     ParameterStore store(DType::f32);
-    const Network network(bench::small_config(options), bench::feature_space(world), store);
+    const auto network = make_network(bench::small_config(options), bench::feature_space(world), store);
     std::set<std::string> all;
     for (const Parameter& p : store.parameters()) all.insert(p.name);
     return all;

@@ -103,7 +103,7 @@ TEST_CASE("serving: a model with a parameter that is not a number gives an error
   const World world;
   const Model::Impl& good = world.model->impl();
   ParameterStore parameters;
-  const Network network(good.config, good.features, parameters);
+  const auto network = make_network(good.config, good.features, parameters);
   parameters.allocate();
   parameters.copy_values_from(good.parameters);
   for (const Parameter& p : parameters.parameters()) {

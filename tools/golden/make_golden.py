@@ -15,6 +15,7 @@ import torch
 from safetensors.numpy import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import plain_baselines as baselines
 import plain_layers as layers
 import plain_model as model
 
@@ -53,7 +54,32 @@ CASES = {
     "bare": ({}, BARE_WORLD, OTHER_LISTS),
     "no_history": ({"qdir.query": "query+user"}, WORLD, NO_HISTORY),
     "one_by_one": ({"encoder.position": "none"}, BARE_WORLD, ONE_BY_ONE),
+    "lambda": ({"loss.listwise_kind": "lambda", "loss.lambda": 0.5}, BARE_WORLD, LISTS),
 }
+
+# The baselines: name -> (options, world, lists). They read no option of QDIR, IAN and the lists' losses.
+BASELINE_BASE = {k: v for k, v in BASE.items() if not k.startswith(("qdir.", "ian.", "list.", "loss.list", "model.heads"))}
+BASELINE_CASES = {
+    "dnn": ({"model.name": "dnn", "model.layers": 2}, WORLD, LISTS),
+    "din": ({"model.name": "din"}, WORLD, LISTS),
+    "din_no_history": ({"model.name": "din", "encoder.position": "none"}, BARE_WORLD, NO_HISTORY),
+    "esmm": ({"model.name": "esmm", "loss.conversion": 0.5}, WORLD, OTHER_LISTS),
+    "mmoe": ({"model.name": "mmoe", "model.experts": 3}, WORLD, LISTS),
+    "ple": ({"model.name": "ple", "model.experts": 2, "model.layers": 2}, WORLD, LISTS),
+    "dlcm": ({"model.name": "dlcm"}, WORLD, LISTS),
+    "mir": ({"model.name": "mir", "model.heads": 2}, WORLD, LISTS),
+    "pear": ({"model.name": "pear", "model.heads": 2, "model.layers": 2, "loss.list_click": 0.5}, WORLD, LISTS),
+    "prm": ({"model.name": "prm", "model.heads": 2}, WORLD, LISTS),
+    "setrank": ({"model.name": "setrank", "model.heads": 2, "loss.lambda": 0.5}, WORLD, LISTS),
+    "setrank_induced": ({"model.name": "setrank", "model.heads": 2, "encoder.attention": "induced", "encoder.points": 3}, WORLD, LISTS),
+}
+
+
+def baseline_options(name):
+    """What of BASE the model reads."""
+    unread = {"dlcm": ("model.layers", "model.ffn"), "mmoe": ("model.layers", "model.ffn"), "ple": ("model.ffn",)}.get(name, ())
+    unread += ("encoder.position",) if name not in baselines.POSITIONS else ()
+    return {k: v for k, v in BASELINE_BASE.items() if not k.startswith(unread)}
 
 
 def float32(rng, *shape, scale=1.0):
@@ -154,9 +180,14 @@ def batch_tensors(prefix, w, batch):
     return out
 
 
+def code_of(c):
+    """The module with shapes(), forward() and loss() of the configured model."""
+    return baselines if "model.name" in c else model
+
+
 def forward_batch(p, c, w, batch):
-    logits = [model.forward(p, c, w, request) for request in batch]
-    total, terms = model.loss(c, batch, logits)
+    logits = [code_of(c).forward(p, c, w, request) for request in batch]
+    total, terms = code_of(c).loss(c, batch, logits)
     joined = {k: torch.cat([out[k].reshape(-1) for out in logits]) for k in logits[0]}
     return total, terms, joined
 
@@ -172,12 +203,12 @@ def write(path, tensors, metadata=None):
 
 
 def make_model(folder, name, seed):
-    options, w, extents = CASES[name]
-    c, rng = BASE | options, np.random.default_rng(seed)
+    options, w, extents = (CASES | BASELINE_CASES)[name]
+    c, rng = (baseline_options(options["model.name"]) if name in BASELINE_CASES else BASE) | options, np.random.default_rng(seed)
     batch = [draw_request(rng, w, n, t) for n, t in extents]
     if name == "item_only":  # a list without any label
         batch[2]["candidates"][0]["labelled"] = 0.0
-    values = draw_parameters(rng, model.shapes(c, w))
+    values = draw_parameters(rng, code_of(c).shapes(c, w))
     p = as_leaves(values)
     total, terms, logits = forward_batch(p, c, w, batch)
     total.backward()
@@ -293,6 +324,16 @@ def make_layers(folder, seed):
     for name, shapes in (("encoder_block", block), ("induced_block", induced)):
         case(name, shapes, {"x": (n, d)},
              lambda p, i: torch.cat([layers.encoder_block(p, "layer", x, heads) for x in cut(i["x"], rows)]), offsets=offsets(rows))
+    def gru(p, i, backwards):
+        """torch.nn.GRU; its hidden biases of r and z are 0, since they only add to those of the input."""
+        module, zeros = torch.nn.GRU(5, d, batch_first=True, dtype=torch.float64), torch.zeros(2 * d, dtype=torch.float64)
+        weights = {"weight_ih_l0": p["layer.input.weight"], "bias_ih_l0": p["layer.input.bias"], "weight_hh_l0": p["layer.hidden"],
+                   "bias_hh_l0": torch.cat([zeros, p["layer.bias"]])}
+        turn = (lambda x: x.flip(0)) if backwards else (lambda x: x)
+        return torch.cat([turn(torch.func.functional_call(module, weights, turn(x)[None])[0][0]) for x in cut(i["x"], rows)])
+
+    for name, backwards in (("gru", False), ("gru_backwards", True)):
+        case(name, baselines.gru_shapes("layer", 5, d), {"x": (n, 5)}, lambda p, i: gru(p, i, backwards), offsets=offsets(rows))
     write(folder / "layers.safetensors", tensors)
 
 
@@ -304,6 +345,8 @@ def main():
     for k, name in enumerate(CASES):
         make_model(folder, name, seed=100 + k)
     make_adamw(folder, seed=200)
+    for k, name in enumerate(BASELINE_CASES):
+        make_model(folder, name, seed=300 + k)
 
 
 if __name__ == "__main__":

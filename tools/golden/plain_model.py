@@ -3,6 +3,8 @@
 A batch is a list of requests, each a dict of plain Python values; parameters are a dict by their C++ names.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -189,6 +191,22 @@ def bce(p, y):
     return -(y * torch.log(p) + (1 - y) * torch.log1p(-p))
 
 
+def lambda_loss(scores, gains):
+    """NDCG-Loss2 with linear gain: every pair, weighted by the difference of discounts as far apart as the pair's ranks."""
+    discount = lambda rank: 1 / math.log2(1 + rank)
+    most = sum(g * discount(k + 1) for k, g in enumerate(sorted(gains, reverse=True)))
+    order = torch.argsort(scores, descending=True, stable=True).tolist()
+    rank = {i: k for k, i in enumerate(order)}
+    total = torch.zeros((), dtype=DTYPE)
+    for i, better in enumerate(gains):
+        for j, worse in enumerate(gains):
+            if better > worse:
+                apart = abs(rank[i] - rank[j])
+                weight = (better - worse) / most * abs(discount(apart) - discount(apart + 1))
+                total = total + weight * F.softplus(scores[j] - scores[i]) / math.log(2)
+    return total
+
+
 def loss(c, batch, logits):
     """Item terms are means over the labelled candidates of the batch, list terms over the lists that have one. Returns (total, terms)."""
     sums = {k: torch.zeros((), dtype=DTYPE) for k in ("click", "conversion", "list_click", "list_conversion", "listwise")}
@@ -218,7 +236,11 @@ def loss(c, batch, logits):
         gains = {i: yi + c["loss.lambda"] * zi for i, yi, zi in zip(known, y, z)}
         if sum(gains.values()) > 0:
             positive_lists += 1
-            scores = torch.log_softmax(torch.log(pctr) + torch.log(pcvr), 0)
+            scores = torch.log(pctr) + torch.log(pcvr)
+            if c.get("loss.listwise_kind") == "lambda":
+                sums["listwise"] = sums["listwise"] + lambda_loss(scores, [gains.get(i, 0.0) for i in range(len(scores))])
+                continue
+            scores = torch.log_softmax(scores, 0)
             for i, gain in gains.items():
                 sums["listwise"] = sums["listwise"] - gain / sum(gains.values()) * scores[i]
     counts = {"click": items, "conversion": items, "list_click": lists, "list_conversion": lists, "listwise": positive_lists}

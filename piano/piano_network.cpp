@@ -1,0 +1,133 @@
+#include "piano/piano_network.h"
+
+#include <algorithm>
+#include <string>
+
+#include "piano/batch_rows.h"
+
+namespace piano {
+namespace {
+
+constexpr std::uint32_t kPast = site_hash("past");  // salt of random numbers for past queries and items
+
+}  // namespace
+
+PianoNetwork::PianoNetwork(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : config_(config) {
+  const std::int64_t d = config.model.d;
+  const double drop = config.model.dropout;
+  request_ = RequestEncoder::declare(store, config, features);
+  qdir_ = Qdir::declare(store, config, features);
+  const bool interest = config.qdir.mode != QdirMode::off;
+  join_ = Join::declare(store, config, request_, true, interest ? d : 0, interest ? d : 0);
+
+  if (config.ian.pool == IanPool::token) {
+    token_ = store.add("ian.token", {1, d}, false);
+    if (config.ian.condition) token_condition_ = Linear::declare(store, "ian.condition", (interest ? 2 : 1) * d, d, false);
+  } else if (config.ian.pool == IanPool::attention) {
+    pool_query_ = store.add("ian.pool.token", {1, d}, false);
+  }
+  const std::int64_t points = config.encoder.attention == EncoderAttention::induced ? config.encoder.points : 0;
+  for (std::int64_t m = 0; m < config.model.layers; ++m) {
+    blocks_.push_back(EncoderBlock::declare(store, "encoder." + std::to_string(m), d, static_cast<int>(config.model.heads),
+                                            config.model.ffn * d, drop, points));
+  }
+  final_norm_ = LayerNorm::declare(store, "encoder.norm", d);
+
+  const std::int64_t seen = config.ian.feedback ? 2 * d : d;
+  click_head_ = FeedForward::declare(store, "head.click", seen, d, 1, drop);
+  conversion_head_ = FeedForward::declare(store, "head.conversion", seen, d, 1, drop);
+  if (const std::int64_t known = request_.known_columns(); known > 0) {
+    click_wide_ = Linear::declare(store, "head.click.wide", known, 1, false);
+    conversion_wide_ = Linear::declare(store, "head.conversion.wide", known, 1, false);
+  }
+  if (qdir_.match_columns > 0) {
+    click_match_ = Linear::declare(store, "head.click.match", qdir_.match_columns, 1, false);
+    conversion_match_ = Linear::declare(store, "head.conversion.match", qdir_.match_columns, 1, false);
+  }
+  list_click_head_ = FeedForward::declare(store, "head.list_click", d, d, 1, drop);
+  list_conversion_head_ = FeedForward::declare(store, "head.list_conversion", d, d, 1, drop);
+}
+
+int PianoNetwork::memories() const { return qdir_.mode == QdirMode::off ? 0 : qdir_.mode == QdirMode::mean ? 1 : 2; }
+
+Qdir::Input PianoNetwork::past(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, bool with_history) const {
+  Qdir::Input past;
+  past.query = lists.query;
+  past.user = lists.user;
+  past.lists = lists.lists;
+  past.history = view(batch.history_offsets);
+  past.past_action = batch.history_action;
+  past.past_age = batch.history_age;
+  const data::MatchColumns& m = batch.history_match;
+  past.candidates = lists.candidates.rows();
+  past.matches = {m.offsets.data(), m.candidate.data(), m.event.data(), m.column.data(), batch.lists};
+  if (!with_history) return past;
+  if (qdir_.reads_past_queries()) past.past_query = request_.query(ctx, batch.history_query, past.history, kPast);   // (history rows, d)
+  if (qdir_.reads_past_items()) past.past_item = request_.item(ctx, batch.history_item, {}, past.history, kPast);    // (history rows, d)
+  return past;
+}
+
+Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const {
+  const bool remembered = static_cast<bool>(memory.v);
+  const RequestEncoder::Lists e = request_.lists(ctx, batch);
+  const Qdir::Input in = past(ctx, batch, e, !remembered);
+  if (!remembered) memory = qdir_.remember(ctx, in);
+  const Ragged rows = e.candidates;
+  const std::int32_t lists = rows.lists;
+  const auto spread = [&](Tensor per_list) { return gather_rows(ctx, per_list, e.list_of); };  // (lists, d) -> (rows, d)
+
+  const auto [p, attended] = qdir_(ctx, in, memory);                                  // (lists, d), (rows, qdir.match_columns), or none
+  const Tensor e_i = request_.items(ctx, batch, rows);                                // (rows, d)
+
+  // x_i = W_x [e_i ; e_q ; e_u ; e_ctx ; p ; e_i * p ; dense ; match ; s0] + P[r_i]
+  const Tensor matched = p ? mul(ctx, e_i, spread(p)) : Tensor{};                     // (rows, d)
+  const Tensor known = request_.known(ctx, batch);                                    // (rows, known columns)
+  Tensor x = join_(ctx, batch, e, e_i, matched, known, p);                            // (rows, d)
+
+  Tensor h_i, h_0;  // (rows, d), (lists, d)
+  if (config_.ian.pool == IanPool::token) {
+    // x_0 = a + W_a [p ; e_q] goes before each list's candidates and takes part in the attention.
+    const auto zeros = indices(ctx, lists, [&](std::int32_t* out) { std::fill(out, out + lists, 0); });
+    Tensor token = gather_rows(ctx, ctx.parameter(token_), zeros);                    // (lists, d)
+    if (config_.ian.condition) token = add(ctx, token, token_condition_(ctx, concat(ctx, {p, e.query})));
+    x = prepend_row(ctx, token, x, rows);                                             // (rows + lists, d)
+    const TokenRows t = with_token(ctx, rows);
+    for (const EncoderBlock& block : blocks_) x = block(ctx, x, t.rows);
+    x = final_norm_(ctx, x);
+    h_0 = gather_rows(ctx, x, t.tokens);
+    h_i = gather_rows(ctx, x, t.candidates);
+  } else {
+    for (const EncoderBlock& block : blocks_) x = block(ctx, x, rows);
+    h_i = final_norm_(ctx, x);
+    if (config_.ian.pool == IanPool::mean) {
+      h_0 = segment_mean(ctx, h_i, rows);
+    } else {
+      const auto zeros = indices(ctx, lists, [&](std::int32_t* out) { std::fill(out, out + lists, 0); });
+      h_0 = attention(ctx, gather_rows(ctx, ctx.parameter(pool_query_), zeros), h_i, h_i, e.lists, rows, 1);
+    }
+  }
+
+  const auto logit = [&, matches = attended](Tensor deep, const Linear& wide, const Linear& match_weights) {  // (rows, 1)
+    if (known) deep = add(ctx, deep, wide(ctx, known));
+    return matches ? add(ctx, deep, match_weights(ctx, matches)) : deep;
+  };
+  const Tensor seen = config_.ian.feedback ? concat(ctx, {h_i, spread(h_0)}) : h_i;   // (rows, d or 2d)
+  return {logit(click_head_(ctx, seen, rows), click_wide_, click_match_),
+          logit(conversion_head_(ctx, seen, rows), conversion_wide_, conversion_match_), list_click_head_(ctx, h_0, e.lists),
+          list_conversion_head_(ctx, h_0, e.lists)};
+}
+
+void PianoNetwork::attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const {
+  qdir_.weights(ctx, past(ctx, batch, request_.lists(ctx, batch), true), out);
+}
+
+void PianoNetwork::visit_rows(const data::Batch& batch, const VisitRows& visit) const {
+  request_.visit_rows(batch, visit);
+  if (qdir_.age.table) {
+    visit(qdir_.age.table, batch.history_age);
+    visit(qdir_.action.table, batch.history_action);
+  }
+  join_.visit_rows(batch, visit);
+}
+
+}  // namespace piano

@@ -1,0 +1,39 @@
+// PIANO: entity encoders -> QDIR -> joining -> IAN and list encoder -> heads.
+#pragma once
+
+#include <vector>
+
+#include "layers/encoder.h"
+#include "piano/network.h"
+#include "piano/qdir.h"
+#include "piano/request_encoder.h"
+
+namespace piano {
+
+class PianoNetwork : public Network {
+ public:
+  PianoNetwork(const Config& config, const data::FeatureSpace& features, ParameterStore& store);
+
+  int memories() const override;
+  void attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const override;  // QDIR's
+  void visit_rows(const data::Batch& batch, const VisitRows& visit) const override;
+
+ private:
+  Logits forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const override;
+  Qdir::Input past(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, bool with_history) const;
+
+  Config config_;
+  RequestEncoder request_;
+  Qdir qdir_;
+  Join join_;
+  // A straight way from what is known of a candidate to its logits, beside the encoder (wide & deep, Cheng et al. 2016).
+  Linear click_wide_, conversion_wide_, click_match_, conversion_match_;
+  ParameterId token_;                 // (1, d): the list token
+  Linear token_condition_;            // (2d -> d), from [p ; e_q]
+  ParameterId pool_query_;            // (1, d), ian.pool = attention
+  std::vector<EncoderBlock> blocks_;
+  LayerNorm final_norm_;
+  FeedForward click_head_, conversion_head_, list_click_head_, list_conversion_head_;
+};
+
+}  // namespace piano
