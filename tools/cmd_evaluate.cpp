@@ -12,6 +12,7 @@
 #include "piano/evaluation_set.h"
 #include "piano/model_predictions.h"
 #include "piano/models.h"
+#include "piano/models.h"
 #include "piano/trec.h"
 #include "tools/command_line.h"
 #include "tools/oracle.h"
