@@ -19,14 +19,7 @@ UserSums sums_of(const OutcomeLog& log, const ExperimentMetric& metric, std::spa
     sum[u] += metric.value(log.outcome[l]);
     count[u] += metric.units(log.outcome[l]);
   }
-  UserSums result;
-  for (std::size_t u = 0; u < sum.size(); ++u) {
-    if (count[u] == 0) continue;
-    result.user.push_back(static_cast<std::int32_t>(u));
-    result.sum.push_back(sum[u]);
-    result.count.push_back(count[u]);
-  }
-  return result;
+  return user_sums(sum, count);
 }
 
 // Visits each list as it is shown.

@@ -80,28 +80,30 @@ Tensor poisson_nll(const Context& context, Tensor x, Tensor y, Tensor w) {
   return run_op(context, OpId::poisson_nll, {1, 1}, {{x, y, w}}, nullptr);
 }
 
-Tensor softmax_cross_entropy(const Context& context, Tensor s, Tensor t, Ragged lists) {
-  const CheckedOp check{"softmax_cross_entropy", kLossHint};
+namespace {
+
+// s, t (rows, 1) of lists back to back
+template <class Args>
+Tensor listwise_loss(const Context& context, OpId op, const char* name, Tensor s, Tensor t, Ragged lists) {
+  const CheckedOp check{name, kLossHint};
   check.cols("s", s, 1);
   check.same_shape("t", t, s);
   check.lists("s's", lists, s.rows());
-  return run_op(context, OpId::softmax_cross_entropy, {1, 1}, {{s, t}}, context.arena->make<SoftmaxCrossEntropyArgs>(lists));
+  return run_op(context, op, {1, 1}, {{s, t}}, context.arena->make<Args>(lists));
+}
+
+}  // namespace
+
+Tensor softmax_cross_entropy(const Context& context, Tensor s, Tensor t, Ragged lists) {
+  return listwise_loss<SoftmaxCrossEntropyArgs>(context, OpId::softmax_cross_entropy, "softmax_cross_entropy", s, t, lists);
 }
 
 Tensor attention_rank_loss(const Context& context, Tensor s, Tensor t, Ragged lists) {
-  const CheckedOp check{"attention_rank_loss", kLossHint};
-  check.cols("s", s, 1);
-  check.same_shape("t", t, s);
-  check.lists("s's", lists, s.rows());
-  return run_op(context, OpId::attention_rank_loss, {1, 1}, {{s, t}}, context.arena->make<AttentionRankLossArgs>(lists));
+  return listwise_loss<AttentionRankLossArgs>(context, OpId::attention_rank_loss, "attention_rank_loss", s, t, lists);
 }
 
 Tensor lambda_loss(const Context& context, Tensor s, Tensor t, Ragged lists) {
-  const CheckedOp check{"lambda_loss", kLossHint};
-  check.cols("s", s, 1);
-  check.same_shape("t", t, s);
-  check.lists("s's", lists, s.rows());
-  return run_op(context, OpId::lambda_loss, {1, 1}, {{s, t}}, context.arena->make<LambdaLossArgs>(lists));
+  return listwise_loss<LambdaLossArgs>(context, OpId::lambda_loss, "lambda_loss", s, t, lists);
 }
 
 Op bce_with_logits_row() {

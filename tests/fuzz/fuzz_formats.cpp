@@ -1,7 +1,5 @@
 // Whatever the bytes of a public set's files: rows are read or rejected, and what was read makes a data set or a piano::Error.
 // An input is the format's name on a line of its own, then its files, parted by lines "====".
-#include <stdlib.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -13,23 +11,11 @@
 
 #include "data/readers.h"
 #include "engine/base/error.h"
-#include "engine/base/log.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 namespace {
 
 using namespace piano::data;
-
-// In memory where the system has such a folder: each input syncs a file.
-struct Folder {
-  Folder() {
-    piano::set_log_quiet(true);
-    if (std::filesystem::is_directory("/dev/shm")) setenv("TMPDIR", "/dev/shm", 0);
-    std::string name = (std::filesystem::temp_directory_path() / "piano-fuzz-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string path;
-};
 
 struct Format {
   std::string_view name;

@@ -1,6 +1,4 @@
 // Whatever the bytes of a trivago log: rows are read or rejected, and what was read makes a data set or a piano::Error.
-#include <stdlib.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -8,21 +6,9 @@
 
 #include "data/readers.h"
 #include "engine/base/error.h"
-#include "engine/base/log.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 namespace {
-
-// In memory where the system has such a folder: each input syncs a file.
-struct Folder {
-  Folder() {
-    piano::set_log_quiet(true);
-    if (std::filesystem::is_directory("/dev/shm")) setenv("TMPDIR", "/dev/shm", 0);
-    std::string name = (std::filesystem::temp_directory_path() / "piano-fuzz-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string path;
-};
 
 }  // namespace
 

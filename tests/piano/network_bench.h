@@ -80,4 +80,16 @@ struct Bench {
   const Device& device_;
 };
 
+// A small model with these options.
+inline Bench make(const std::string& options, const Device& device = reference_device(DType::f64), const World& world = {}) {
+  return {small_config(options), feature_space(world), device, 5};
+}
+
+// order[i] is what comes to place i.
+inline std::vector<double> permuted(const std::vector<double>& v, const std::vector<std::int32_t>& order) {
+  std::vector<double> out;
+  for (const std::int32_t i : order) out.push_back(v[static_cast<std::size_t>(i)]);
+  return out;
+}
+
 }  // namespace bench

@@ -11,6 +11,8 @@
 #include "tests/piano/network_bench.h"
 
 using namespace piano;
+using bench::make;
+using bench::permuted;
 
 namespace {
 
@@ -19,16 +21,6 @@ const std::vector<ModelName> kBaselines{ModelName::dnn,  ModelName::din, ModelNa
                                         ModelName::dlcm, ModelName::prm, ModelName::setrank, ModelName::mir,  ModelName::pear};
 
 std::string option(ModelName name) { return std::string("model=") + traits(name).key + "\n"; }
-
-bench::Bench make(const std::string& options, const Device& device = reference_device(DType::f64), const bench::World& world = kWorld) {
-  return {bench::small_config(options), bench::feature_space(world), device, 5};
-}
-
-std::vector<double> permuted(const std::vector<double>& v, const std::vector<std::int32_t>& order) {
-  std::vector<double> out;
-  for (const std::int32_t i : order) out.push_back(v[static_cast<std::size_t>(i)]);
-  return out;
-}
 
 bool finite(const std::vector<double>& v) { return std::all_of(v.begin(), v.end(), [](double x) { return std::isfinite(x); }); }
 

@@ -6,20 +6,12 @@
 #include "tests/piano/network_bench.h"
 
 using namespace piano;
+using bench::make;
+using bench::permuted;
 
 namespace {
 
 const bench::World kWorld;
-
-bench::Bench make(const std::string& options, const Device& device = reference_device(DType::f64), const bench::World& world = kWorld) {
-  return {bench::small_config(options), bench::feature_space(world), device, 5};
-}
-
-std::vector<double> permuted(const std::vector<double>& v, const std::vector<std::int32_t>& order) {
-  std::vector<double> out;
-  for (const std::int32_t i : order) out.push_back(v[static_cast<std::size_t>(i)]);
-  return out;
-}
 
 double distance(const std::vector<double>& a, const std::vector<double>& b) { return golden::error(a, b); }
 
