@@ -62,8 +62,10 @@ HeadCalibration HeadCalibration::isotonic(std::span<const double> logit, std::sp
   }
   HeadCalibration result;
   for (const Step& step : steps) {
+    // An end at which all labels are alike stays half an observation away from 0 and 1, but not beyond its neighbour.
     const double half = 0.5 / (step.items + 1);
-    const auto p = static_cast<float>(std::clamp(step.mean(), half, 1 - half));
+    const double least = &step == &steps.front() && steps.size() > 1 ? std::min(half, steps[1].mean()) : half;
+    const auto p = static_cast<float>(std::clamp(step.mean(), least, 1 - half));
     for (const double x : {step.low, step.high}) {
       if (!result.logit_.empty() && static_cast<float>(x) <= result.logit_.back()) continue;
       result.logit_.push_back(static_cast<float>(x));

@@ -19,7 +19,8 @@ class HeadCalibration {
   // sigmoid(logit / T), T with the least log loss (Guo et al., "On calibration of modern neural networks", ICML 2017), 0.05 <= T <= 20.
   static HeadCalibration temperature(std::span<const double> logit, std::span<const double> label);
   // The non-decreasing map with the least squared error (Zadrozny & Elkan, KDD 2002), by pooling adjacent violators; linear between its steps.
-  // A last step at which all labels are alike stays half an observation away from 0 and 1.
+  // A first or last step at which all labels are alike stays half an observation away from 0 and 1, but not
+  // beyond its neighbour.
   static HeadCalibration isotonic(std::span<const double> logit, std::span<const double> label);
 
   double operator()(double logit) const;

@@ -10,16 +10,23 @@
 namespace piano {
 namespace {
 
-// The users of one arm; -1: of both.
+// The users of one arm; -1: of both. Who was shown a list counts, also without a click: who clicks is an outcome of the experiment.
 UserSums sums_of(const OutcomeLog& log, const ExperimentMetric& metric, std::span<const std::uint8_t> arm = {}, int which = -1) {
   std::vector<double> sum(static_cast<std::size_t>(log.users), 0.0), count(sum.size(), 0.0);
+  std::vector<std::uint8_t> shown(sum.size(), 0);
   for (std::size_t l = 0; l < log.outcome.size(); ++l) {
     const auto u = static_cast<std::size_t>(log.user[l]);
     if (which >= 0 && arm[u] != which) continue;
     sum[u] += metric.value(log.outcome[l]);
     count[u] += metric.units(log.outcome[l]);
+    shown[u] = 1;
   }
-  return user_sums(sum, count);
+  UserSums result;
+  for (std::size_t u = 0; u < sum.size(); ++u) {
+    if (shown[u] == 0) continue;
+    result.user.push_back(static_cast<std::int32_t>(u)), result.sum.push_back(sum[u]), result.count.push_back(count[u]);
+  }
+  return result;
 }
 
 // Visits each list as it is shown.

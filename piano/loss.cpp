@@ -86,17 +86,27 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
   }
 
   if (wanted(kListwise)) {
+    // The labelled candidates alone: nobody passed over the others.
     auto* gain = ctx.arena->array<double>(std::max(n, 1));
-    for (std::int32_t i = 0; i < n; ++i) {
-      const auto k = static_cast<std::size_t>(i);
-      gain[i] = batch.labelled[k] * (batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k]);
-      if (weights.examination) gain[i] *= static_cast<float>(weights.examination.weight(batch.position[k]));
-      if (weights.listwise == LossWeights::Listwise::attention_rank && gain[i] > 0) gain[i] = std::exp(gain[i]);  // DLCM's psi
+    auto* row = ctx.arena->array<std::int32_t>(std::max(n, 1));
+    auto* offsets = ctx.arena->array<std::int32_t>(lists + 1);
+    std::int32_t known = offsets[0] = 0;
+    for (std::int32_t l = 0; l < lists; ++l) {
+      for (std::int32_t i = batch.offsets[static_cast<std::size_t>(l)]; i < batch.offsets[static_cast<std::size_t>(l) + 1]; ++i) {
+        const auto k = static_cast<std::size_t>(i);
+        if (batch.labelled[k] == 0) continue;
+        double g = batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k];
+        if (weights.examination) g *= static_cast<float>(weights.examination.weight(batch.position[k]));
+        if (weights.listwise == LossWeights::Listwise::attention_rank && g > 0) g = std::exp(g);  // DLCM's psi
+        row[known] = i, gain[known++] = g;
+      }
+      offsets[l + 1] = known;
     }
-    const Tensor target = ctx.constant(std::span<const double>{gain, static_cast<std::size_t>(n)}, {n, 1});
-    const Tensor score = weights.scores ? logits.click  // else log pctcvr
-                                        : add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));
-    const Ragged rows{batch.offsets.data(), lists};
+    const Tensor target = ctx.constant(std::span<const double>{gain, static_cast<std::size_t>(known)}, {known, 1});
+    Tensor score = weights.scores ? logits.click  // else log pctcvr
+                                  : add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));
+    if (known < n) score = gather_rows(ctx, score, {row, static_cast<std::size_t>(known)});
+    const Ragged rows{offsets, lists};
     const auto listwise_loss = weights.listwise == LossWeights::Listwise::attention_rank ? attention_rank_loss
                                : weights.listwise == LossWeights::Listwise::lambda       ? lambda_loss
                                                                                          : softmax_cross_entropy;

@@ -94,17 +94,6 @@ double UserSums::ratio(UserWeights weights) const {
   return denominator > 0 ? numerator / denominator : std::numeric_limits<double>::quiet_NaN();
 }
 
-UserSums user_sums(std::span<const double> sum, std::span<const double> count) {
-  UserSums result;
-  for (std::size_t u = 0; u < sum.size(); ++u) {
-    if (count[u] == 0) continue;
-    result.user.push_back(static_cast<std::int32_t>(u));
-    result.sum.push_back(sum[u]);
-    result.count.push_back(count[u]);
-  }
-  return result;
-}
-
 UserSums user_sums(std::span<const double> values, std::span<const std::int32_t> user, std::int32_t users,
                    std::span<const std::uint8_t> member) {
   PIANO_CHECK(values.size() == user.size(), "one value and one user per list are needed");
@@ -115,7 +104,14 @@ UserSums user_sums(std::span<const double> values, std::span<const std::int32_t>
     sum[static_cast<std::size_t>(user[l])] += values[l];
     count[static_cast<std::size_t>(user[l])] += 1;
   }
-  return user_sums(sum, count);
+  UserSums result;
+  for (std::size_t u = 0; u < sum.size(); ++u) {
+    if (count[u] == 0) continue;
+    result.user.push_back(static_cast<std::int32_t>(u));
+    result.sum.push_back(sum[u]);
+    result.count.push_back(count[u]);
+  }
+  return result;
 }
 
 UserSums average_seeds(std::span<const UserSums> seeds) {

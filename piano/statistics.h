@@ -52,9 +52,6 @@ struct UserSums {
   double ratio(UserWeights weights) const;  // NaN when no list was drawn
 };
 
-// From a sum and a count of every user.
-UserSums user_sums(std::span<const double> sum, std::span<const double> count);
-
 // values[l] is the metric of list l, NaN where it is undefined; user[l] in 0 .. users-1; member, when not empty, restricts to a slice.
 UserSums user_sums(std::span<const double> values, std::span<const std::int32_t> user, std::int32_t users,
                    std::span<const std::uint8_t> member = {});

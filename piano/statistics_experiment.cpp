@@ -121,6 +121,8 @@ double sample_size(double rate, double relative_lift, double power, double alpha
 
 double distance_from_uniform(std::span<const double> values) {
   std::vector<double> ascending(values.begin(), values.end());
+  std::erase_if(ascending, [](double x) { return std::isnan(x); });
+  if (ascending.empty()) return kUndefined;
   std::sort(ascending.begin(), ascending.end());
   const auto n = static_cast<double>(ascending.size());
   double distance = 0;

@@ -50,7 +50,8 @@ double sample_size(double rate, double relative_lift, double power = 0.8, double
 // The same from a unit's variance, for units that are not 0/1.
 double sample_size_from_variance(double mean, double variance, double relative_lift, double power = 0.8, double alpha = 0.05);
 
-// The largest distance between the values' distribution and the uniform one on [0, 1] (Kolmogorov-Smirnov). 0 <= values <= 1.
+// The largest distance between the values' distribution and the uniform one on [0, 1] (Kolmogorov-Smirnov). 0 <= values <= 1;
+// NaNs are left out, NaN when nothing is left.
 double distance_from_uniform(std::span<const double> values);
 // What that distance exceeds with chance at most `alpha` when `n` independent values are uniform (Dvoretzky-Kiefer-Wolfowitz inequality with
 // Massart's constant, Ann. Probab. 1990): sqrt(ln(2 / alpha) / 2n).

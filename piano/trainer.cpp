@@ -14,7 +14,7 @@ namespace piano {
 namespace {
 
 // A made-up micro-batch of the given extent: every query with all its terms, every field with all its values, the first list the longest.
-void fill(const data::Schema& schema, const data::BatchExtent& extent, data::Batch& batch) {
+void fill(const data::Schema& schema, const data::BatchExtent& extent, std::int32_t longest_history, data::Batch& batch) {
   const auto lists = static_cast<std::size_t>(extent.lists), rows = static_cast<std::size_t>(extent.rows);
   const auto history = static_cast<std::size_t>(extent.history_rows);
   const auto bags = [](data::BagColumn& column, std::size_t n, std::int32_t size) {
@@ -29,10 +29,6 @@ void fill(const data::Schema& schema, const data::BatchExtent& extent, data::Bat
     columns.id.assign(n, data::kMissing);
     bags(columns.terms, n, std::max(extent.terms_per_query, 1));
   };
-  const auto offsets = [&](std::vector<std::int32_t>& to, std::size_t n, std::size_t least) {  // the first list takes what the others leave
-    to.assign(1, 0);
-    for (std::size_t l = 0; l < lists; ++l) to.push_back(static_cast<std::int32_t>(n - least * (lists - 1 - l)));
-  };
   const auto wide = [](std::int32_t columns) { return static_cast<std::size_t>(columns > 0 ? columns + 1 : 0); };
 
   batch.clear();
@@ -41,13 +37,17 @@ void fill(const data::Schema& schema, const data::BatchExtent& extent, data::Bat
   all_bags(batch.user_fields, lists), all_bags(batch.context_fields, lists);
   batch.user_dense.assign(lists * wide(schema.user_dense), 0);
   queries(batch.query, lists);
-  offsets(batch.history_offsets, history, 0);
+  batch.history_offsets.assign(1, 0);  // as many events as one list can have, from the first list on
+  for (std::size_t l = 1; l <= lists; ++l) {
+    batch.history_offsets.push_back(static_cast<std::int32_t>(std::min(history, l * static_cast<std::size_t>(longest_history))));
+  }
   queries(batch.history_query, history);
   batch.history_item.id.assign(history, data::kMissing);
   all_bags(batch.history_item.fields, history);
   batch.history_action.assign(history, data::kMissing), batch.history_age.assign(history, data::kAgeUnknown);
   batch.history_match.offsets.assign(lists + 1, 0);
-  offsets(batch.offsets, rows, 1);
+  batch.offsets.assign(1, 0);  // the first list takes what the others leave
+  for (std::size_t l = 0; l < lists; ++l) batch.offsets.push_back(static_cast<std::int32_t>(rows - (lists - 1 - l)));
   batch.item.id.assign(rows, data::kMissing);
   all_bags(batch.item.fields, rows);
   batch.dense.assign(rows * wide(schema.item_dense), 0), batch.vector.assign(rows * wide(schema.item_vector), 0);
@@ -139,14 +139,14 @@ void Trainer::reserve() {
   const auto micro = static_cast<std::int32_t>(micro_tokens());
   data::BatchExtent extent = one;
   extent.lists = static_cast<std::int32_t>(std::min<std::int64_t>(config_.train.batch, micro / 2 + 1));  // a list has at least two tokens
-  extent.rows = std::max({one.rows, micro, extent.lists});
-  extent.history_rows = std::max(one.history_rows, micro);
+  extent.rows = std::max(one.rows, micro) + extent.lists - 1;  // a longest list, and the others
+  extent.history_rows = static_cast<std::int32_t>(std::min<std::int64_t>(std::max(one.history_rows, micro), std::int64_t{one.history_rows} * extent.lists));
   micro_batches_.reserve(static_cast<std::size_t>(config_.train.batch));
 
   packed_.pack(parameters_, cpu_device());
   for (const auto& worker : workers_) {
     worker->builder.reserve(extent, worker->batch);
-    fill(data_.features().schema, extent, worker->batch);
+    fill(data_.features().schema, extent, one.history_rows, worker->batch);
     Partial partial;
     forward_backward(*worker, 0, {1, 1, 1, 1}, accumulators_[0], partial);
     worker->arena.reset();  // grown in chunks: now one block of the whole size

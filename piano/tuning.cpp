@@ -1,4 +1,5 @@
 #include "piano/tuning.h"
+#include "piano/models.h"
 
 #include <algorithm>
 #include <cmath>
@@ -29,7 +30,7 @@ std::vector<Trial> draw_trials(const Config& config, std::span<const SearchOptio
     Trial trial{{}, config, {}};
     for (const SearchOption& option : space) {
       const std::string& value = option.values[static_cast<std::size_t>(random.below(option.values.size()))];  // drawn also when it is not used
-      if (std::find(own.begin(), own.end(), option.key) != own.end()) continue;
+      if (!reads(config.model.name, option.key) || std::find(own.begin(), own.end(), option.key) != own.end()) continue;
       set_option(trial.config, option.key, value);
       trial.settings.push_back(option.key + "=" + value);
     }

@@ -1,6 +1,7 @@
 // piano abtest: a randomised experiment without users, in the simulator's world (docs/experiments.md).
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -18,10 +19,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kLevel = 0.95, kAaAlpha = 0.01;
 
-std::string signed_percent(double x) { return (x < 0 ? "" : "+") + number_text(100 * x, 2) + " %"; }
+std::string signed_percent(double x) { return std::isnan(x) ? "n/a" : (x < 0 ? "" : "+") + number_text(100 * x, 2) + " %"; }
 std::string interval_text(double low, double high) { return "[" + signed_percent(low) + ", " + signed_percent(high) + "]"; }
-std::string p_text(double p) { return p < 0.0001 ? "<0.0001" : number_text(p, 4); }
-std::string up_text(double n) { return count_text(static_cast<std::int64_t>(std::ceil(n))); }
+std::string p_text(double p) { return std::isnan(p) ? "n/a" : p < 0.0001 ? "<0.0001" : number_text(p, 4); }
+std::string up_text(double n) { return n < 9e18 ? count_text(static_cast<std::int64_t>(std::ceil(n))) : "n/a"; }
 Json number_or_null(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
 
 // Logged labels before the experiment: the same users, and lists that both arms saw alike.
@@ -38,7 +39,7 @@ OutcomeLog past_of(const data::Dataset& dataset, const Systems& systems) {
   past.users = lists.users;
   for (std::int64_t r = 0; r < dataset.size(); ++r) {
     const auto user = users.find(dataset.user(r));
-    if (user == users.end() || dataset.time(r) >= begin) continue;
+    if (user == users.end() || dataset.time(r) >= begin || dataset.time(r) == std::numeric_limits<std::int64_t>::min()) continue;
     Outcome outcome;
     for (auto c = static_cast<std::size_t>(dataset.candidate_begin(r)); c < static_cast<std::size_t>(dataset.candidate_end(r)); ++c) {
       outcome.items += dataset.labelled()[c], outcome.clicks += dataset.clicks()[c], outcome.conversions += dataset.conversions()[c];
@@ -59,7 +60,8 @@ std::string to_text(const ArmComparison& c, const std::vector<AaCheck>& checks, 
   std::string text = "synthetic users: A = " + a + " (" + counted(c.users_a, "user") + "), B = " + b + " (" + counted(c.users_b, "user") +
                      "), " + counted(requests, "request") + "\n\nA/A: distance of p-values from uniform, " + number_text(bound, 3) + " allowed\n";
   std::vector<std::vector<std::string>> rows;
-  for (const AaCheck& check : checks) rows.push_back({check.metric, number_text(check.distance, 3), check.distance <= bound ? "fine" : "NOT UNIFORM"});
+  for (const AaCheck& check : checks) rows.push_back({check.metric, std::isnan(check.distance) ? "n/a" : number_text(check.distance, 3),
+                                                                  std::isnan(check.distance) ? "nothing happened" : check.distance <= bound ? "fine" : "NOT UNIFORM"});
   text += aligned(rows, "lrl", "  ");
   rows = {{"B against A", "A", "B", "lift", "delta method", "p", "user bootstrap"}};
   for (const MetricComparison& m : c.metrics) {

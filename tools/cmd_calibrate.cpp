@@ -36,7 +36,7 @@ Part examples_of(const Model::Impl& m, const data::Dataset& dataset, std::size_t
 
 HeadCalibration fit(const HeadExamples& examples, bool isotonic, const char* head) {
   if (examples.constant()) {
-    log_warning(std::string("the ") + head + " head stays as it is: its label is the same everywhere in the validation part");
+    log_warning(std::string("the ") + head + " head stays as it is: the validation part has no examples for it, or one label everywhere");
     return {};
   }
   return isotonic ? HeadCalibration::isotonic(examples.logit, examples.label) : HeadCalibration::temperature(examples.logit, examples.label);
@@ -108,16 +108,19 @@ void calibrate(const Arguments& arguments) {
                                       " gives scores; expected a model that gives probabilities (docs/models.md)");
   }
   const data::Dataset dataset = dataset_of(line);
+  if (dataset.requests(data::Split::valid).empty()) {
+    throw Error(ErrorCode::data, dataset.path() + ": no validation part, on which calibration is fitted; prepare the log with --split time or user");
+  }
   ThreadPool pool(threads_of(line));
 
-  const Part valid = examples_of(m, dataset, 1, pool);
+  const Part valid = examples_of(m, dataset, static_cast<std::size_t>(data::Split::valid), pool);
   const Calibration fitted{fit(valid.click, isotonic, "click"), fit(valid.conversion, isotonic, "conversion")};
   const Part shown = kParts[part] == "valid" ? valid : examples_of(m, dataset, part, pool);
   const Reliability click[] = {reliability_of(shown.click, m.calibration.click), reliability_of(shown.click, fitted.click)};
   const Reliability conversion[] = {reliability_of(shown.conversion, m.calibration.conversion), reliability_of(shown.conversion, fitted.conversion)};
   if (line.given("out")) {
     save_model(line.text("out"), m.config, m.features, m.parameters, fitted);
-    log_info("calibrate: " + line.text("out") + " has the order of " + line.text("model") + " and corrected probabilities");
+    log_info("calibrate: " + line.text("out") + " has the order of " + line.text("model") + (fitted.fitted() ? " and corrected probabilities" : ", nothing to correct"));
   }
   if (!line.given("json")) {
     return print(to_text("pctr", shown.click.label.size(), click[0], click[1], fitted.click) + "\n" +

@@ -105,7 +105,9 @@ void ope(const Arguments& arguments) {
   const OffPolicyReport report = given ? off_policy(shown.log, places, read_examination(line.text("theta")), options)
                                        : off_policy(shown.log, places, ExaminationEstimator(shown.log, dataset.path()), options);
   if (line.given("theta-out")) write_examination(report.examination, line.text("theta-out"));
-  if (!report.positions_vary) log_info("every item was logged at the first ranker's place: doubly robust is the same as IPS");
+  log_info(!report.positions_vary ? "every item was logged at the first ranker's place: doubly robust is the same as IPS"
+                                  : std::string("doubly robust") + (given ? "" : " and EM") + " take it that items left the first ranker's place "
+                                    "at random; an order by another ranker in the log makes them wrong");
 
   Json object{{"data", dataset.path()}, {"split", kParts[part]}, {"policy", policy}, {"requests", systems.requests().size()},
               {"theta", report.examination.theta}, {"theta_from", given ? "file" : "em"}, {"level", options.level}};

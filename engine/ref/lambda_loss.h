@@ -1,7 +1,9 @@
 // lambda_loss: pairs of a list, weighted by what exchanging them would do to NDCG. Scratch comes from the arena: training runs these loops too.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/ref/matrix.h"
 #include "engine/ref/scalar_functions.h"
@@ -9,11 +11,12 @@
 namespace piano {
 namespace {
 
-// ranks[i] of the i-th of n values, 0 for the largest; equal ones in their order
+// ranks[i] of the i-th of n values, 0 for the largest; equal ones in their order. A value that is not a number is the smallest: the loss says it.
 template <class T>
 void ranks_of(const T* values, std::int32_t n, std::int32_t* order, std::int32_t* ranks) {
   for (std::int32_t i = 0; i < n; ++i) order[i] = i;
-  std::sort(order, order + n, [&](std::int32_t a, std::int32_t b) { return values[a] != values[b] ? values[a] > values[b] : a < b; });
+  const auto key = [&](std::int32_t i) { return std::isnan(values[i]) ? -std::numeric_limits<T>::infinity() : values[i]; };
+  std::sort(order, order + n, [&](std::int32_t a, std::int32_t b) { return key(a) != key(b) ? key(a) > key(b) : a < b; });
   for (std::int32_t r = 0; r < n; ++r) ranks[order[r]] = r;
 }
 

@@ -37,6 +37,15 @@ double error_of(const HeadCalibration& head, const Examples& e) {
 
 }  // namespace
 
+TEST_CASE("isotonic: a first step without a positive does not lift the rare ones above it") {
+  std::vector<double> logit, label(50, 0.0);
+  for (int i = 0; i < 50; ++i) logit.push_back(i);
+  label[1] = 1;
+  const HeadCalibration map = HeadCalibration::isotonic(logit, label);
+  CHECK(map(49) < 0.03);
+  CHECK(map(0) > 0);
+}
+
 TEST_CASE("without a calibration a probability is the sigmoid of the logit, to the bit") {
   const HeadCalibration none;
   for (const float x : {-40.0f, -1.5f, 0.0f, 0.3f, 17.0f}) CHECK(none(x) == sigmoid(x));

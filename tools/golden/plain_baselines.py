@@ -271,11 +271,12 @@ def listwise_loss(c, batch, logits):
     """Of the models with one score a candidate: softmax cross-entropy, or the attention rank loss."""
     total, lists = torch.zeros((), dtype=DTYPE), 0
     for request, out in zip(batch, logits):
-        gain = torch.tensor([i["labelled"] * (i["click"] + c["loss.lambda"] * i["conversion"]) for i in request["candidates"]], dtype=DTYPE)
+        known = [k for k, item in enumerate(request["candidates"]) if item["labelled"]]
+        gain = torch.tensor([i["click"] + c["loss.lambda"] * i["conversion"] for i in request["candidates"] if i["labelled"]], dtype=DTYPE)
         if gain.sum() == 0:
             continue
         lists += 1
-        share = torch.softmax(out["click"], 0)
+        share = torch.softmax(out["click"][known], 0)
         if c["model.name"] == "prm":
             total = total - (gain / gain.sum() * torch.log(share)).sum()
         elif len(gain) > 1:

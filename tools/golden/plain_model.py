@@ -236,13 +236,12 @@ def loss(c, batch, logits):
         gains = {i: yi + c["loss.lambda"] * zi for i, yi, zi in zip(known, y, z)}
         if sum(gains.values()) > 0:
             positive_lists += 1
-            scores = torch.log(pctr) + torch.log(pcvr)
+            scores = (torch.log(pctr) + torch.log(pcvr))[known]
             if c.get("loss.listwise_kind") == "lambda":
-                sums["listwise"] = sums["listwise"] + lambda_loss(scores, [gains.get(i, 0.0) for i in range(len(scores))])
+                sums["listwise"] = sums["listwise"] + lambda_loss(scores, list(gains.values()))
                 continue
-            scores = torch.log_softmax(scores, 0)
-            for i, gain in gains.items():
-                sums["listwise"] = sums["listwise"] - gain / sum(gains.values()) * scores[i]
+            shares = torch.tensor(list(gains.values()), dtype=DTYPE) / sum(gains.values())
+            sums["listwise"] = sums["listwise"] - (shares * torch.log_softmax(scores, 0)).sum()
     counts = {"click": items, "conversion": items, "list_click": lists, "list_conversion": lists, "listwise": positive_lists}
     terms = {k: v / max(counts[k], 1) for k, v in sums.items()}
     return sum(c["loss." + k] * v for k, v in terms.items()), terms
