@@ -1,6 +1,7 @@
 // Shape, arena, tensor, tape, context and parameter store.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <string>
