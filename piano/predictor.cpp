@@ -12,7 +12,9 @@
 namespace piano {
 namespace {
 
-constexpr std::size_t kLists = 4;  // a micro-batch of inference: enough rows to fill the kernels, few enough to stay in cache
+// A micro-batch of inference: enough rows to fill the kernels, few enough to stay in cache.
+constexpr std::size_t kLists = 4;
+constexpr std::int64_t kLongList = 200;  // one such list is enough
 
 double log_sigmoid_of(double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }
 
@@ -85,10 +87,13 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
 
   packed_.pack(parameters_, cpu_device());
   const auto workers = static_cast<std::size_t>(pool_.size());
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) longest = std::max(longest, out.offsets[i + 1] - out.offsets[i]);
+  const std::size_t lists = longest > kLongList ? 1 : kLists;
   pool_.run([&](int worker) {
     Worker& w = *workers_[static_cast<std::size_t>(worker)];
-    for (std::size_t at = static_cast<std::size_t>(worker) * kLists; at < requests.size(); at += workers * kLists) {
-      const std::size_t count = std::min(kLists, requests.size() - at);
+    for (std::size_t at = static_cast<std::size_t>(worker) * lists; at < requests.size(); at += workers * lists) {
+      const std::size_t count = std::min(lists, requests.size() - at);
       w.builder.build(requests.subspan(at, count), w.batch);
       if (permute_past_queries) permute(w.batch);
       w.arena.reset();

@@ -9,7 +9,8 @@ namespace piano {
 
 // MIR (Xi et al. 2022, "Multi-Level Interaction Reranking with User Behavior History", arXiv 2204.09370): the candidates are a set (self-attention
 // without positions), the past is a list (a recurrent network); set-to-list attention: each candidate attends to the past, each past event to
-// the candidates. Pointwise cross-entropy. No position anywhere: the scores do not depend on the order of the candidates.
+// the candidates. Pointwise cross-entropy. No position anywhere: with model.match = false the scores do not depend on the order of the
+// candidates (two match features count places in the list).
 // Ours: one-way GRU for the two-way LSTM; multi-head attention either way for the paper's affinity matrix with its two softmaxes; age embeddings
 // for its learnt decay; no attention between single features; the second head.
 class Mir : public Baseline {

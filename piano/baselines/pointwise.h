@@ -1,4 +1,5 @@
-// Pointwise models: a candidate's logits depend on its own request and on nothing of its neighbours. Two heads each, trained by click and by
+// Pointwise models: a candidate's logits depend on its own request and on nothing of its neighbours, but for what its features say of the list
+// (two match features count places in it). Two heads each, trained by click and by
 // click-and-convert over all items (the two terms of PIANO's loss that are ESMM's), so that no model is judged by a label it was never shown.
 #pragma once
 
@@ -6,9 +7,9 @@
 
 namespace piano {
 
-// The embedding & MLP network that deep click models start from (Zhou et al. 2018, "Deep Interest Network", arXiv 1706.06978, section 3.2, with
-// its loss, eq. 2: pointwise cross-entropy). Ours: the second head; shared layers with one head a task are the shared-bottom network of
-// Ma et al. 2018 (MMoE), eq. 1.
+// The embedding & MLP network that deep click models start from (Zhou et al. 2018, "Deep Interest Network", arXiv 1706.06978, section 4.2, with
+// its loss, eq. 2: pointwise cross-entropy). Ours: the past is not read, so there is no pooling of behaviours (eq. 1); the second head; shared
+// layers with one head a task are the shared-bottom network of Ma et al. 2018 (MMoE), eq. 1.
 class Dnn : public Baseline {
  public:
   Dnn(const Config& config, const data::FeatureSpace& features, ParameterStore& store);
