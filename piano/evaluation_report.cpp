@@ -43,10 +43,6 @@ std::string aligned(const std::vector<std::vector<std::string>>& lines) {
   return text;
 }
 
-nlohmann::ordered_json number_or_null(double x) {
-  return std::isfinite(x) ? nlohmann::ordered_json(x) : nlohmann::ordered_json(nullptr);
-}
-
 nlohmann::ordered_json to_object(const Cell& cell) {
   nlohmann::ordered_json object;
   object["value"] = number_or_null(cell.estimate.value);

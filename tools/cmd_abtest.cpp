@@ -23,7 +23,6 @@ std::string signed_percent(double x) { return std::isnan(x) ? "n/a" : (x < 0 ? "
 std::string interval_text(double low, double high) { return "[" + signed_percent(low) + ", " + signed_percent(high) + "]"; }
 std::string p_text(double p) { return std::isnan(p) ? "n/a" : p < 0.0001 ? "<0.0001" : number_text(p, 4); }
 std::string up_text(double n) { return n < 9e18 ? count_text(static_cast<std::int64_t>(std::ceil(n))) : "n/a"; }
-Json number_or_null(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
 
 // Logged labels before the experiment: the same users, and lists that both arms saw alike.
 OutcomeLog past_of(const data::Dataset& dataset, const Systems& systems) {

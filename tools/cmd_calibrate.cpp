@@ -76,7 +76,6 @@ std::string to_text(const char* title, std::size_t examples, const Reliability& 
   return aligned(rows, "lrr") + aligned(table, "rrrrrr", "  ");
 }
 
-Json number_or_null(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
 Json to_json(const Reliability& r) {
   Json bins = Json::array();
   for (const ReliabilityBin& bin : r.bins) bins.push_back({{"items", bin.items}, {"predicted", bin.predicted}, {"observed", bin.observed}});

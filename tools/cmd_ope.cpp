@@ -61,7 +61,6 @@ std::string text_of(const Estimate& e) {
   if (std::isnan(e.value)) return "n/a";
   return number_text(e.value, 4) + (e.replicates > 0 ? " [" + number_text(e.low, 4) + ", " + number_text(e.high, 4) + "]" : "");
 }
-Json number_or_null(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
 Json to_json(const OffPolicyEstimates& estimates) {
   Json object;
   for (const NamedEstimate& row : kRows) {

@@ -150,8 +150,6 @@ std::string footnotes() {
          "Holm-adjusted over the systems of a table";
 }
 
-Json number_or_null(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
-
 Json to_object(const Estimate& e) {
   return {{"value", number_or_null(e.value)}, {"low", number_or_null(e.low)}, {"high", number_or_null(e.high)}};
 }

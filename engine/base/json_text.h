@@ -15,4 +15,6 @@ std::string json_text(const nlohmann::ordered_json& json);
 nlohmann::json parse_json(std::string_view text);
 nlohmann::ordered_json parse_ordered_json(std::string_view text);  // keys stay in the text's order
 
+nlohmann::ordered_json number_or_null(double x);  // null for what JSON has no number for
+
 }  // namespace piano
