@@ -113,7 +113,7 @@ int run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
 #ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);  // a large block that is freed goes back to the system, always: else it depends on what was freed before
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);  // a large block that is freed goes back to the system, always: else it depends on what was freed before
 #endif
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write, so that temporary files are cleaned up
   piano::tools::clean_up_on_signals();
