@@ -23,7 +23,7 @@ struct Logits {
 
 // What a network computed of a history, whatever is asked for: a function of the batch's history columns alone.
 struct HistoryMemory {
-  Tensor k, v;                         // (history rows, d), or none
+  Tensor k, v;                         // (history rows, columns), or none
 };
 
 class Network {
@@ -34,8 +34,11 @@ class Network {
   // The same. `memory`, when it holds tensors, is what an earlier batch with the same history columns left there: the bits are the same, the
   // work on the history is not done again.
   Logits operator()(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const { return forward(ctx, batch, memory); }
-  // How many of the memory's tensors a forward leaves there: 0, 1 (v) or 2.
-  virtual int memories() const { return 0; }
+  // The columns of the memory's tensors; 0 for one that a forward does not leave there.
+  struct MemoryColumns {
+    std::int64_t k = 0, v = 0;
+  };
+  virtual MemoryColumns memory_columns() const { return {}; }
 
   // The weight of each past event of the batch, (history rows): for people. Zeros where no current query attends to the past.
   virtual void attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const;

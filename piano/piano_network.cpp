@@ -48,7 +48,11 @@ PianoNetwork::PianoNetwork(const Config& config, const data::FeatureSpace& featu
   list_conversion_head_ = FeedForward::declare(store, "head.list_conversion", d, d, 1, drop);
 }
 
-int PianoNetwork::memories() const { return qdir_.mode == QdirMode::off ? 0 : qdir_.mode == QdirMode::mean ? 1 : 2; }
+Network::MemoryColumns PianoNetwork::memory_columns() const {
+  if (qdir_.mode == QdirMode::off) return {};
+  const std::int64_t d = config_.model.d;
+  return {qdir_.mode == QdirMode::mean ? 0 : d, qdir_.value == QdirValue::both ? 2 * d : d};
+}
 
 Qdir::Input PianoNetwork::past(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, bool with_history) const {
   Qdir::Input past;

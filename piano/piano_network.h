@@ -14,7 +14,7 @@ class PianoNetwork : public Network {
  public:
   PianoNetwork(const Config& config, const data::FeatureSpace& features, ParameterStore& store);
 
-  int memories() const override;
+  MemoryColumns memory_columns() const override;
   void attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const override;  // QDIR's
   void visit_rows(const data::Batch& batch, const VisitRows& visit) const override;
 

@@ -19,7 +19,7 @@ Qdir Qdir::declare(ParameterStore& store, const Config& config, const data::Feat
   if (q.query == QdirQuery::query_user) q.ask = Linear::declare(store, "qdir.query", 2 * d, d);
   if (q.value == QdirValue::both) q.join_value = Linear::declare(store, "qdir.value", 2 * d, d);
   const bool null_slot = config.qdir.null_slot && q.mode != QdirMode::mean;
-  q.attention = MultiHeadAttention::declare(store, "qdir.attention", d, static_cast<int>(config.model.heads), null_slot);
+  q.attention = QueryAttention::declare(store, "qdir.attention", d, static_cast<int>(config.model.heads), null_slot);
   if (config.qdir.match) {
     const auto columns = 1 + static_cast<std::int64_t>(features.schema.match_fields.size());
     q.match_columns = (q.mode == QdirMode::mean ? 1 : config.model.heads) * columns;
@@ -45,38 +45,21 @@ Tensor Qdir::values(const Context& ctx, const Input& in) const {
     case QdirValue::item: return in.past_item;
     case QdirValue::both: break;
   }
-  return join_value(ctx, concat(ctx, {in.past_query, in.past_item}));
-}
-
-// The softmax of zeros is uniform.
-Tensor Qdir::uniform_match(const Context& ctx, const Input& in) const {
-  const auto zeros = [&](std::int64_t rows) {
-    const std::span<float> x(ctx.arena->array<float>(rows), static_cast<std::size_t>(rows));
-    std::fill(x.begin(), x.end(), 0.0f);
-    return ctx.constant(std::span<const float>(x), {rows, 1});
-  };
-  return match_attention(ctx, zeros(in.lists.rows()), zeros(in.history.rows()), in.history, 1, in.matches, in.candidates, match_columns);
+  return concat(ctx, {in.past_query, in.past_item});
 }
 
 HistoryMemory Qdir::remember(const Context& ctx, const Input& in) const {
   if (mode == QdirMode::off) return {};
-  if (mode == QdirMode::mean) return {{}, values(ctx, in)};
-  const Tensor k = attention.project_keys(ctx, keys(ctx, in));
-  return {k, attention.project_values(ctx, values(ctx, in))};
+  return {mode == QdirMode::mean ? Tensor{} : keys(ctx, in), values(ctx, in)};
 }
 
 Qdir::Interest Qdir::operator()(const Context& ctx, const Input& in, HistoryMemory memory) const {
   if (mode == QdirMode::off) return {};
-  const Tensor g = asking(ctx, in);  // (lists, d)
-  Tensor o, m;                       // (lists, d), (candidates, match_columns)
-  if (mode == QdirMode::mean) {
-    o = attention.mean(ctx, memory.v, in.history);
-    if (match_columns > 0) m = uniform_match(ctx, in);
-  } else {
-    const MultiHeadAttention::Projected projected{attention.project_queries(ctx, g), memory.k};
-    o = attention(ctx, projected, memory.v, in.lists, in.history);
-    if (match_columns > 0) m = attention.match(ctx, projected, in.history, in.matches, in.candidates, match_columns / attention.heads);
-  }
+  const Tensor g = asking(ctx, in);                                                                        // (lists, d)
+  const Tensor w = mode == QdirMode::mean ? QueryAttention::uniform_weights(ctx, in.history)               // (history rows, heads or 1)
+                                          : attention.weights(ctx, g, memory.k, in.history);
+  const Tensor o = attention(ctx, w, memory.v, in.history, value == QdirValue::both ? &join_value : nullptr);  // (lists, d)
+  const Tensor m = match_columns > 0 ? match_sum(ctx, w, in.matches, in.candidates, match_columns / w.cols()) : Tensor{};
   const Tensor r = norm1(ctx, add(ctx, g, dropout(ctx, o, dropout_rate, site_hash("qdir.attention.out"), in.lists)));
   const Tensor f = dropout(ctx, feed_forward(ctx, r, in.lists), dropout_rate, site_hash("qdir.ffn.out"), in.lists);
   return {norm2(ctx, add(ctx, r, f)), m ? scale(ctx, m, kMatchScale) : m};
@@ -85,15 +68,11 @@ Qdir::Interest Qdir::operator()(const Context& ctx, const Input& in, HistoryMemo
 void Qdir::weights(const Context& ctx, const Input& in, std::span<double> out) const {
   std::fill(out.begin(), out.end(), 0.0);
   if (mode == QdirMode::off) return;
-  if (mode == QdirMode::mean) {
-    for (std::int32_t list = 0; list < in.history.lists; ++list) {
-      for (std::int32_t row = in.history.begin(list); row < in.history.end(list); ++row) {
-        out[static_cast<std::size_t>(row)] = 1.0 / in.history.size(list);
-      }
-    }
-    return;
-  }
-  attention.weights(ctx, asking(ctx, in), keys(ctx, in), in.lists, in.history, out);
+  const Tensor w = mode == QdirMode::mean ? QueryAttention::uniform_weights(ctx, in.history)
+                                          : attention.weights(ctx, asking(ctx, in), keys(ctx, in), in.history);
+  const auto heads = static_cast<std::size_t>(w.cols());
+  const std::span<const float> weights = w.values<float>();
+  for (std::size_t i = 0; i < weights.size(); ++i) out[i / heads] += double{weights[i]} / static_cast<double>(heads);
 }
 
 }  // namespace piano

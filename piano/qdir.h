@@ -13,10 +13,10 @@
 
 #include "data/batch.h"
 #include "data/feature_space.h"
-#include "layers/attention.h"
 #include "layers/embedding.h"
 #include "layers/feed_forward.h"
 #include "layers/norm.h"
+#include "layers/query_attention.h"
 #include "piano/config.h"
 #include "piano/network.h"
 
@@ -32,7 +32,7 @@ struct Qdir {
   Embedding age, action;
   Linear ask;          // query+user: (2d -> d)
   Linear join_value;   // both: (2d -> d)
-  MultiHeadAttention attention;
+  QueryAttention attention;
   LayerNorm norm1, norm2;
   FeedForward feed_forward;
   double dropout_rate = 0;
@@ -56,7 +56,7 @@ struct Qdir {
   bool reads_past_queries() const { return mode != QdirMode::off && mode != QdirMode::item_only; }
   bool reads_past_items() const { return mode != QdirMode::off && (mode == QdirMode::item_only || value != QdirValue::query); }
 
-  // What QDIR keeps of the past: keys and values, projected (with `mean` there are no keys, and the values are not projected).
+  // What QDIR keeps of the past: keys and values (with `mean` there are no keys).
   HistoryMemory remember(const Context& ctx, const Input& in) const;
 
   struct Interest {
@@ -69,10 +69,9 @@ struct Qdir {
   void weights(const Context& ctx, const Input& in, std::span<double> out) const;
 
  private:
-  Tensor uniform_match(const Context& ctx, const Input& in) const;  // m under equal weights
   Tensor asking(const Context& ctx, const Input& in) const;  // g (lists, d)
   Tensor keys(const Context& ctx, const Input& in) const;    // (history rows, d)
-  Tensor values(const Context& ctx, const Input& in) const;  // (history rows, d)
+  Tensor values(const Context& ctx, const Input& in) const;  // (history rows, d); both: 2d, of which join_value makes the value
 };
 
 }  // namespace piano

@@ -26,12 +26,12 @@ constexpr std::size_t kKeysPerEvent = 32;  // ids and offsets of a past event; a
 struct Session::Impl {
   Impl(std::shared_ptr<const Model> m, SessionOptions options) : model(std::move(m)), builder(model->impl().features, model->impl().limits()) {
     const Config& config = model->impl().config;
-    const int memories = model->impl().network->memories();
+    kept = model->impl().network->memory_columns();
     if (options.threads > 1) shared.emplace(options.threads);
     if (model->impl().tables_unchecked) guard.emplace(*model->impl().file, model->impl().parameters);
-    if (memories > 0 && config.model.max_history > 0 && options.history_cache_bytes > 0) {
-      const auto events = static_cast<std::size_t>(config.model.max_history), d = static_cast<std::size_t>(config.model.d);
-      histories.emplace(options.history_cache_bytes, (events + 1) * kKeysPerEvent, 2 * events * d);
+    if (kept.v > 0 && config.model.max_history > 0 && options.history_cache_bytes > 0) {
+      const auto events = static_cast<std::size_t>(config.model.max_history);
+      histories.emplace(options.history_cache_bytes, (events + 1) * kKeysPerEvent, events * static_cast<std::size_t>(kept.k + kept.v));
     }
   }
 
@@ -43,6 +43,7 @@ struct Session::Impl {
   Arena arena;
   std::optional<SharedForward> shared;
   std::optional<TableGuard> guard;
+  Network::MemoryColumns kept;        // per past event
   std::optional<HistoryCache> histories;
   std::vector<std::int32_t> history;  // this request's key
   std::vector<Ranked> ranking;
@@ -63,21 +64,17 @@ Logits Session::Impl::forward() {
   ctx.packed = &model->impl().packed;
   if (shared) ctx.shared = &*shared;
 
-  const std::int64_t events = batch.history_rows(), d = model->impl().config.model.d;
+  const std::int64_t events = batch.history_rows();
   const bool keeps = histories && events > 0;
-  const bool has_keys = model->impl().network->memories() == 2;
   HistoryMemory memory;
   bool known = false;
   if (keeps) {
     history_key(batch, history);
-    std::span<const float> kept = histories->find(history);  // the keys, then the values
-    known = !kept.empty();
-    if (known && has_keys) {
-      const auto n = static_cast<std::size_t>(events * d);
-      memory.k = ctx.constant(kept.first(n), {events, d});
-      kept = kept.subspan(n);
-    }
-    if (known) memory.v = ctx.constant(kept, {events, d});
+    const std::span<const float> found = histories->find(history);  // the keys, then the values
+    known = !found.empty();
+    const auto keys = static_cast<std::size_t>(events * kept.k);
+    if (known && keys > 0) memory.k = ctx.constant(found.first(keys), {events, kept.k});
+    if (known) memory.v = ctx.constant(found.subspan(keys), {events, kept.v});
   }
   const Logits logits = (*model->impl().network)(ctx, batch, memory);
   if (shared) shared->run(ctx);

@@ -1,4 +1,4 @@
-// Elementwise ops: add, mul, scale, tanh, log_sigmoid.
+// Elementwise ops: add, mul, scale, blend, tanh, log_sigmoid.
 #pragma once
 
 #include "engine/cpu/math.inl"
@@ -49,6 +49,37 @@ void scale_backward(const Context&, Node& node) {
   const float factor = static_cast<float>(args_of<ScaleArgs>(node).factor);
   if (float* dx = grad_of(node.inputs[0]); dx != nullptr) {
     add_scaled_to(dx, static_cast<const float*>(node.output->grad), factor, elements_of(node.output));
+  }
+}
+
+// inputs: x (rows, d), w (rows, 1), a (d), b (d) or null
+void blend_forward(const Context&, Node& node) {
+  const std::int64_t rows = rows_of(node.output), d = cols_of(node.output);
+  const float* w = value_of(node.inputs[1]);
+  const float* b = optional_value_of(node.inputs[3]);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* to = value_of(node.output) + r * d;
+    copy(to, value_of(node.inputs[0]) + r * d, d);
+    add_scaled_to(to, value_of(node.inputs[2]), w[r], d);
+    if (b != nullptr) add_scaled_to(to, b, 1 - w[r], d);
+  }
+}
+
+// dx_r += dout_r;  dw_r += dout_r . (a - b);  da += w_r dout_r;  db += (1 - w_r) dout_r
+void blend_backward(const Context&, Node& node) {
+  const std::int64_t rows = rows_of(node.output), d = cols_of(node.output);
+  const float* w = value_of(node.inputs[1]);
+  const float* b = optional_value_of(node.inputs[3]);
+  float* dx = grad_of(node.inputs[0]);
+  float* dw = grad_of(node.inputs[1]);
+  float* da = grad_of(node.inputs[2]);
+  float* db = grad_of(node.inputs[3]);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* dy = static_cast<const float*>(node.output->grad) + r * d;
+    if (dx != nullptr) add_to(dx + r * d, dy, d);
+    if (dw != nullptr) dw[r] += dot_of(dy, value_of(node.inputs[2]), d) - (b != nullptr ? dot_of(dy, b, d) : 0.0f);
+    if (da != nullptr) add_scaled_to(da, dy, w[r], d);
+    if (db != nullptr) add_scaled_to(db, dy, 1 - w[r], d);
   }
 }
 

@@ -31,8 +31,8 @@ inline void pack_weights(std::int64_t, std::int64_t, const float*, float*) {}
 
 // y (rows, out) = b + x w^T, x (rows, in), w (out, in), b (out) or null; then finish(0, out)
 template <class Finish>
-inline void weighted_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, const float*, const float* b,
-                          float* y, Finish finish) {
+inline void biased_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, const float*, const float* b,
+                        float* y, Finish finish) {
   const std::int64_t padded = padded_rows(rows);
   for (std::int64_t r = 0; r < padded; ++r) {
     if (b != nullptr) copy(y + r * out, b, out);
@@ -52,6 +52,18 @@ inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out,
 inline void weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw, bool fresh) {
   if (fresh) zero(dw, out * in);
   MatrixMap(dw, out, in).noalias() += ConstMatrixMap(dz, rows, out).transpose() * ConstMatrixMap(x, rows, in);
+}
+
+// y (rows, in) = x w
+inline void product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, float* y) {
+  input_gradient(padded_rows(rows), in, out, x, w, y, true);
+}
+
+// dx (rows, out) += dy w^T, or = when it is fresh
+inline void product_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dy, const float* w, const float*, float* dx,
+                             bool fresh) {
+  if (fresh) zero(dx, rows * out);
+  MatrixMap(dx, rows, out).noalias() += ConstMatrixMap(dy, rows, in) * ConstMatrixMap(w, out, in).transpose();
 }
 
 }  // namespace

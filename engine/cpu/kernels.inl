@@ -9,8 +9,8 @@
 #include "engine/cpu/gru.inl"
 #include "engine/cpu/layer_norm.inl"
 #include "engine/cpu/linear.inl"
-#include "engine/cpu/match_attention.inl"
 #include "engine/cpu/mixture.inl"
+#include "engine/cpu/query_attention.inl"
 #include "engine/cpu/reduce.inl"
 #include "engine/cpu/rows.inl"
 #include "engine/ops/ops.h"
@@ -29,13 +29,18 @@ void set_kernels(Device& device) {
   set(OpId::concat, concat_forward, concat_backward);
   set(OpId::prepend_row, prepend_row_forward, prepend_row_backward);
   set(OpId::linear, linear_forward, linear_backward);
+  set(OpId::matmul, matmul_forward, matmul_backward);
   set(OpId::add, add_forward, add_backward);
   set(OpId::mul, mul_forward, mul_backward);
   set(OpId::scale, scale_forward, scale_backward);
+  set(OpId::blend, blend_forward, blend_backward);
   set(OpId::dropout, dropout_forward, dropout_backward);
   set(OpId::layer_norm, layer_norm_forward, layer_norm_backward);
   set(OpId::attention, attention_forward, attention_backward);
-  set(OpId::match_attention, match_attention_forward, match_attention_backward);
+  set(OpId::split_heads, split_heads_forward, split_heads_backward);
+  set(OpId::merge_heads, merge_heads_forward, merge_heads_backward);
+  set(OpId::attention_weights, attention_weights_forward, attention_weights_backward);
+  set(OpId::match_sum, match_sum_forward, match_sum_backward);
   set(OpId::segment_mean, segment_mean_forward, segment_mean_backward);
   set(OpId::weighted_sum, weighted_sum_forward, weighted_sum_backward);
   set(OpId::mixture, mixture_forward, mixture_backward);
@@ -43,6 +48,7 @@ void set_kernels(Device& device) {
   set(OpId::tanh, tanh_forward, tanh_backward);
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
   device.writes_fresh[static_cast<int>(OpId::linear)] = 0b111;
+  device.writes_fresh[static_cast<int>(OpId::matmul)] = 0b11;
   device.optimiser = {adamw, add_arrays, sum_of_squares};
   if (kPacksWeights) {
     device.packing.elements = packed_elements;

@@ -1,4 +1,4 @@
-// linear: out = activation(x W^T + b). A single output column is a dot product a row, of our own on every level: Eigen's matrix-vector
+// linear: out = activation(x W^T + b); matmul: out = x W. A single output column is a dot product a row, of our own on every level: Eigen's matrix-vector
 // product gives a row other bits in another place.
 #pragma once
 
@@ -52,7 +52,14 @@ void linear_forward(const Context& context, Node& node) {
     dot_rows(rows, in, x, w, b != nullptr ? *b : 0.0f, y);
     finish(0, 1);
   } else {
-    weighted_sums(rows, in, out, x, w, static_cast<const float*>(node.inputs[1]->packed), b, y, finish);
+    biased_sums(rows, in, out, x, w, static_cast<const float*>(node.inputs[1]->packed), b, y, finish);
+  }
+}
+
+// A product of no rows adds nothing.
+inline void zero_fresh(const Node& node) {
+  for (int i = 0; i < node.input_count; ++i) {
+    if (is_fresh(node, i)) zero(grad_of(node.inputs[i]), elements_of(node.inputs[i]));
   }
 }
 
@@ -64,12 +71,7 @@ void linear_backward(const Context& context, Node& node) {
   float* dw = grad_of(node.inputs[1]);
   float* db = grad_of(node.inputs[2]);
   const std::int64_t rows = rows_of(node.output), in = cols_of(node.inputs[0]), out = cols_of(node.output);
-  if (rows == 0) {
-    for (int i = 0; i < node.input_count; ++i) {
-      if (is_fresh(node, i)) zero(grad_of(node.inputs[i]), elements_of(node.inputs[i]));
-    }
-    return;
-  }
+  if (rows == 0) return zero_fresh(node);
 
   const float* dz = static_cast<const float*>(node.output->grad);
   if (args_of<LinearArgs>(node).activation == Activation::gelu) {
@@ -84,6 +86,25 @@ void linear_backward(const Context& context, Node& node) {
     if (is_fresh(node, 2)) zero(db, out);
     for (std::int64_t r = 0; r < rows; ++r) add_to(db, dz + r * out, out);
   }
+}
+
+// inputs: x (rows, out), w (out, in)
+void matmul_forward(const Context&, Node& node) {
+  const std::int64_t rows = rows_of(node.output), in = cols_of(node.output), out = cols_of(node.inputs[0]);
+  if (rows > 0) product(rows, in, out, value_of(node.inputs[0]), value_of(node.inputs[1]), value_of(node.output));
+}
+
+// dx += dy W^T, dW += x^T dy
+void matmul_backward(const Context&, Node& node) {
+  const std::int64_t rows = rows_of(node.output), in = cols_of(node.output), out = cols_of(node.inputs[0]);
+  if (rows == 0) return zero_fresh(node);
+  const float* x = value_of(node.inputs[0]);
+  const float* w = value_of(node.inputs[1]);
+  const float* dy = static_cast<const float*>(node.output->grad);
+  if (float* dx = grad_of(node.inputs[0]); dx != nullptr) {
+    product_gradient(rows, in, out, dy, w, static_cast<const float*>(node.inputs[1]->packed), dx, is_fresh(node, 0));
+  }
+  if (float* dw = grad_of(node.inputs[1]); dw != nullptr) weight_gradient(rows, in, out, x, dy, dw, is_fresh(node, 1));
 }
 
 }  // namespace

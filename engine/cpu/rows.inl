@@ -148,31 +148,36 @@ void segment_mean_backward(const Context&, Node& node) {
   }
 }
 
-// inputs: x (rows, d), w (rows, 1) -> (lists, d); zeros for an empty list
+// inputs: x (rows, d), w (rows, heads) -> (lists * heads, d); zeros for an empty list
 void weighted_sum_forward(const Context&, Node& node) {
   const Ragged& lists = args_of<WeightedSumArgs>(node).lists;
-  const std::int64_t d = cols_of(node.output);
+  const std::int64_t d = cols_of(node.output), heads = cols_of(node.inputs[1]);
   const float* w = value_of(node.inputs[1]);
+  zero(value_of(node.output), elements_of(node.output));
   for (std::int32_t l = 0; l < lists.lists; ++l) {
-    float* to = value_of(node.output) + l * d;
-    zero(to, d);
-    for (std::int64_t r = lists.offsets[l]; r < lists.offsets[l + 1]; ++r) add_scaled_to(to, value_of(node.inputs[0]) + r * d, w[r], d);
+    for (std::int64_t r = lists.offsets[l]; r < lists.offsets[l + 1]; ++r) {
+      for (std::int64_t h = 0; h < heads; ++h) {
+        add_scaled_to(value_of(node.output) + (l * heads + h) * d, value_of(node.inputs[0]) + r * d, w[r * heads + h], d);
+      }
+    }
   }
 }
 
-// dx_r += w_r dout_l;  dw_r += x_r . dout_l
+// dx_r += sum_h w_{r, h} dout_{l, h};  dw_{r, h} += x_r . dout_{l, h}
 void weighted_sum_backward(const Context&, Node& node) {
   const Ragged& lists = args_of<WeightedSumArgs>(node).lists;
-  const std::int64_t d = cols_of(node.output);
+  const std::int64_t d = cols_of(node.output), heads = cols_of(node.inputs[1]);
   const float* x = value_of(node.inputs[0]);
   const float* w = value_of(node.inputs[1]);
   float* dx = grad_of(node.inputs[0]);
   float* dw = grad_of(node.inputs[1]);
   for (std::int32_t l = 0; l < lists.lists; ++l) {
-    const float* from = static_cast<const float*>(node.output->grad) + l * d;
     for (std::int64_t r = lists.offsets[l]; r < lists.offsets[l + 1]; ++r) {
-      if (dx != nullptr) add_scaled_to(dx + r * d, from, w[r], d);
-      if (dw != nullptr) dw[r] += dot_of(x + r * d, from, d);
+      for (std::int64_t h = 0; h < heads; ++h) {
+        const float* from = static_cast<const float*>(node.output->grad) + (l * heads + h) * d;
+        if (dx != nullptr) add_scaled_to(dx + r * d, from, w[r * heads + h], d);
+        if (dw != nullptr) dw[r * heads + h] += dot_of(x + r * d, from, d);
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
 // The plain arguments of each op: what Node::args points to. Kernels of every device read these; inputs come in the order given here.
-// An op that is not listed (concat, add, mul, layer_norm, tanh, log_sigmoid, the losses without lists) has no arguments: Node::args is null.
+// An op that is not listed (concat, matmul, add, mul, blend, layer_norm, tanh, log_sigmoid, the losses without lists) has no arguments: Node::args is null.
 #pragma once
 
 #include <array>
@@ -67,12 +67,22 @@ struct AttentionArgs {
   std::int32_t heads = 1;
 };
 
-// inputs: q (keys.lists, d), k (keys.rows, d), null_k (d) or null -> output (rows, heads * columns)
-// Every pair names a key of its own list, and lies in the output.
-struct MatchAttentionArgs {
+// split_heads: x (rows, d) -> output (rows * heads, d); merge_heads the other way, its factor is 1
+struct HeadsArgs {
+  std::int32_t heads = 1;
+  double factor = 1;
+};
+
+// inputs: q (keys.lists * heads, d), k (keys.rows, d), null_score (keys.lists * heads, 1) or null -> output (keys.rows, heads)
+struct AttentionWeightsArgs {
   Ragged keys;
+  std::int32_t heads = 1;
+};
+
+// inputs: p (keys, heads) -> output (rows, heads * columns). Every match lies in both.
+struct MatchSumArgs {
   Matches matches;
-  std::int32_t heads = 1, columns = 1;
+  std::int32_t columns = 1;
 };
 
 // inputs: x (rows, d) -> output (lists, d)
@@ -80,7 +90,7 @@ struct SegmentMeanArgs {
   Ragged lists;
 };
 
-// inputs: x (rows, d), w (rows, 1) -> output (lists, d)
+// inputs: x (rows, d), w (rows, heads) -> output (lists * heads, d)
 struct WeightedSumArgs {
   Ragged lists;
 };

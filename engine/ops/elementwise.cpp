@@ -19,6 +19,17 @@ std::vector<OpCase> binary_cases(Binary op) {
   };
 }
 
+std::vector<OpCase> blend_cases() {
+  const CaseRun one = [](const Context& context, std::span<const Tensor> in) { return blend(context, in[0], in[1], in[2]); };
+  const CaseRun two = [](const Context& context, std::span<const Tensor> in) { return blend(context, in[0], in[1], in[2], in[3]); };
+  return {
+      {"usual", {matrix(50, 64), matrix(50, 1), matrix(1, 64), matrix(1, 64)}, two},
+      {"odd width, one row vector", {matrix(7, 5), matrix(7, 1), matrix(1, 5)}, one},
+      {"rows=0", {matrix(0, 8), matrix(0, 1), matrix(1, 8), matrix(1, 8)}, two},
+      {"rows=1", {matrix(1, 3), matrix(1, 1), matrix(1, 3), matrix(1, 3)}, two},
+  };
+}
+
 std::vector<OpCase> unary_cases(Unary op) {
   const CaseRun run = [op](const Context& context, std::span<const Tensor> in) { return op(context, in[0]); };
   return {
@@ -49,6 +60,16 @@ Tensor mul(const Context& context, Tensor a, Tensor b) {
 Tensor scale(const Context& context, Tensor x, double factor) {
   CheckedOp{"scale", "pass the result of an op"}.present("x", x);
   return run_op(context, OpId::scale, x.shape(), {&x, 1}, context.arena->make<ScaleArgs>(factor));
+}
+
+Tensor blend(const Context& context, Tensor x, Tensor w, Tensor a, Tensor b) {
+  const CheckedOp check{"blend", "one weight for each row of x, and rows as wide as x"};
+  check.present("x", x);
+  check.rows("w", w, x.rows());
+  check.cols("w", w, 1);
+  check.elements("a", a, x.cols());
+  if (b) check.elements("b", b, x.cols());
+  return run_op(context, OpId::blend, x.shape(), {{x, w, a, b}}, nullptr);
 }
 
 Tensor tanh(const Context& context, Tensor x) {
@@ -85,6 +106,15 @@ Op scale_row() {
   row.cost = elementwise_cost<1>;
   row.cut = {true, 0b1};
   row.cases = [] { return unary_cases([](const Context& context, Tensor x) { return scale(context, x, -0.375); }); };
+  return row;
+}
+
+Op blend_row() {
+  Op row{OpId::blend, "blend"};
+  row.specification = "out_r = x_r + w_r a + (1 - w_r) b; without b the last term is 0";
+  row.cost = elementwise_cost<4>;
+  row.cut = {true, 0b11};
+  row.cases = [] { return blend_cases(); };
   return row;
 }
 

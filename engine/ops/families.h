@@ -10,15 +10,20 @@ Op gather_rows_row();            // rows.cpp
 Op concat_row();
 Op prepend_row_row();
 Op linear_row();                 // linear.cpp
+Op matmul_row();
 Op add_row();                    // elementwise.cpp
 Op mul_row();
 Op scale_row();
+Op blend_row();
 Op tanh_row();
 Op log_sigmoid_row();
 Op dropout_row();                // dropout.cpp
 Op layer_norm_row();             // norm.cpp
 Op attention_row();              // attention.cpp
-Op match_attention_row();        // match_attention.cpp
+Op split_heads_row();            // query_attention.cpp
+Op merge_heads_row();
+Op attention_weights_row();
+Op match_sum_row();
 Op segment_mean_row();           // segment.cpp
 Op weighted_sum_row();
 Op mixture_row();               // mixture.cpp

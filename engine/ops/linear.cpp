@@ -13,6 +13,11 @@ OpCase linear_case(const char* name, std::int64_t rows, std::int64_t in, std::in
           }};
 }
 
+OpCase matmul_case(const char* name, std::int64_t rows, std::int64_t out, std::int64_t in) {
+  return {name, {matrix(rows, out), matrix(out, in)},
+          [](const Context& context, std::span<const Tensor> x) { return matmul(context, x[0], x[1]); }};
+}
+
 }  // namespace
 
 Tensor linear(const Context& context, Tensor x, Tensor w, Tensor b, Activation activation) {
@@ -21,6 +26,14 @@ Tensor linear(const Context& context, Tensor x, Tensor w, Tensor b, Activation a
   check.cols("x", x, w.cols());
   if (b) check.elements("b", b, w.rows());
   return run_op(context, OpId::linear, {x.rows(), w.rows()}, {{x, w, b}}, context.arena->make<LinearArgs>(activation));
+}
+
+Tensor matmul(const Context& context, Tensor x, Tensor w) {
+  const CheckedOp check{"matmul", "w is (out, in) and x (rows, out): the result is (rows, in)"};
+  check.present("x", x);
+  check.present("w", w);
+  check.rows("w", w, x.cols());
+  return run_op(context, OpId::matmul, {x.rows(), w.cols()}, {{x, w}}, nullptr);
 }
 
 Op linear_row() {
@@ -43,6 +56,22 @@ Op linear_row() {
         linear_case("one input", 6, 1, 9, true, Activation::none),
         linear_case("rows=0", 0, 8, 4, true, Activation::gelu),
         linear_case("rows=1", 1, 24, 40, true, Activation::gelu),
+    };
+  };
+  return row;
+}
+
+Op matmul_row() {
+  Op row{OpId::matmul, "matmul"};
+  row.specification = "out = x W";
+  row.cut = {true, 0b1};
+  row.cost = [](const Node& node) -> OpCost {
+    return {output_elements(node) * 2.0 * static_cast<double>(node.inputs[0]->shape.cols()), bytes_of(node)};
+  };
+  row.cases = []() -> std::vector<OpCase> {
+    return {
+        matmul_case("usual", 100, 64, 64), matmul_case("wide", 17, 12, 140), matmul_case("odd widths", 11, 5, 3),
+        matmul_case("one output", 13, 64, 1), matmul_case("one input", 6, 1, 9), matmul_case("rows=0", 0, 8, 4), matmul_case("rows=1", 1, 24, 40),
     };
   };
   return row;

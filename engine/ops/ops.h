@@ -12,9 +12,9 @@
 namespace piano {
 
 enum class OpId : std::uint8_t {
-  embedding_sum, gather_rows, concat, prepend_row, linear, add, mul, scale, dropout, layer_norm, attention, match_attention, segment_mean,
-  weighted_sum, mixture, gru, tanh,  log_sigmoid, bce_with_logits, product_bce, poisson_nll, softmax_cross_entropy,
-  attention_rank_loss, lambda_loss,
+  embedding_sum, gather_rows, concat, prepend_row, linear, matmul, add, mul, scale, blend, dropout, layer_norm, attention, split_heads,
+  merge_heads, attention_weights, match_sum, segment_mean, weighted_sum, mixture, gru, tanh, log_sigmoid, bce_with_logits, product_bce,
+  poisson_nll, softmax_cross_entropy, attention_rank_loss, lambda_loss,
   count
 };
 
@@ -38,9 +38,15 @@ Tensor prepend_row(const Context&, Tensor first, Tensor x, Ragged lists);
 // gelu is the exact one, x Phi(x) (Hendrycks & Gimpel 2016).
 Tensor linear(const Context&, Tensor x, Tensor w, Tensor b, Activation activation = Activation::none);
 
+// out (rows, in) = x W. x (rows, out), w (out, in): what linear's backward does to a gradient.
+Tensor matmul(const Context&, Tensor x, Tensor w);
+
 Tensor add(const Context&, Tensor a, Tensor b);          // the same shape
 Tensor mul(const Context&, Tensor a, Tensor b);          // the same shape, elementwise
 Tensor scale(const Context&, Tensor x, double factor);
+
+// out_r = x_r + w_r a + (1 - w_r) b. x (rows, d), w (rows, 1), a (d), b (d) or absent: zeros
+Tensor blend(const Context&, Tensor x, Tensor w, Tensor a, Tensor b = {});
 
 // In training: zero with probability p, else x / (1 - p); keyed by (seed, step, site, list in the whole batch, row in the list, column).
 // Outside training the tensor itself is returned. requires: rows.rows() = x.rows(), 0 <= p < 1
@@ -56,17 +62,23 @@ Tensor layer_norm(const Context&, Tensor x, Tensor gamma, Tensor beta);
 // can be said. Without it a list with no keys gives zeros.
 Tensor attention(const Context&, Tensor q, Tensor k, Tensor v, Ragged queries, Ragged keys, int heads, Tensor null_k = {}, Tensor null_v = {});
 
+// Attention of one query a list, in parts (layers/query_attention.h puts them together).
+// out (rows * heads, d): row r * heads + h holds head h's columns of x_r, times factor, and zeros elsewhere. x (rows, d)
+Tensor split_heads(const Context&, Tensor x, int heads, double factor);
+// out (rows, d): head h's columns of row r * heads + h of x (rows * heads, d)
+Tensor merge_heads(const Context&, Tensor x, int heads);
+// out (keys.rows, heads): over the keys j of each list, softmax_j(q_{l * heads + h} . k_j). q (keys.lists * heads, d), k (keys.rows, d),
+// null_score (keys.lists * heads, 1) or absent: the score of one more key, whose weight is what is missing from 1.
+Tensor attention_weights(const Context&, Tensor q, Tensor k, Ragged keys, int heads, Tensor null_score = {});
 // How much of each list's attention goes to what a row shares with its list's keys: a count of matches, weighted by relevance.
-//   out[i, h * columns + c] = sum of softmax_j(q_l . k_j / sqrt(d_head)) of head h over the keys j with (i, j, c) in `matches`
-// q (keys.lists, d): one query a list; k (keys.rows, d); null_k (d) or absent: one more key in every list, that matches nothing.
-// out (rows, heads * columns)
-Tensor match_attention(const Context&, Tensor q, Tensor k, Ragged keys, int heads, const Matches& matches, std::int64_t rows,
-                       std::int64_t columns, Tensor null_k = {});
+// out (rows, heads * columns): out[i, h * columns + c] = sum of p_{j, h} over the keys j with (i, j, c) in `matches`. p (keys, heads)
+Tensor match_sum(const Context&, Tensor p, const Matches& matches, std::int64_t rows, std::int64_t columns);
 
 // out (lists, d): the mean of each list's rows; zeros for an empty list.
 Tensor segment_mean(const Context&, Tensor x, Ragged lists);
 
-// out (lists, d): the sum of each list's rows, row r times w_r; zeros for an empty list. x (rows, d), w (rows, 1)
+// out (lists * heads, d): row l * heads + h is the sum of list l's rows, row r times w_{r, h}; zeros for an empty list.
+// x (rows, d), w (rows, heads)
 Tensor weighted_sum(const Context&, Tensor x, Tensor w, Ragged lists);
 
 // out (rows, d): a mixture of the `gates.cols` experts that lie side by side in x, out_r = sum_e softmax_e(gates_r) x_r[e d .. (e+1) d - 1]

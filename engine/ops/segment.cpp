@@ -10,9 +10,9 @@ OpCase segment_case(const char* name, std::int64_t d, Offsets offsets) {
           [=](const Context& context, std::span<const Tensor> in) { return segment_mean(context, in[0], ragged(offsets)); }};
 }
 
-OpCase weighted_case(const char* name, std::int64_t d, Offsets offsets) {
+OpCase weighted_case(const char* name, std::int64_t d, std::int64_t heads, Offsets offsets) {
   const std::int64_t rows = ragged(offsets).rows();
-  return {name, {matrix(rows, d), matrix(rows, 1)},
+  return {name, {matrix(rows, d), matrix(rows, heads)},
           [=](const Context& context, std::span<const Tensor> in) { return weighted_sum(context, in[0], in[1], ragged(offsets)); }};
 }
 
@@ -26,12 +26,11 @@ Tensor segment_mean(const Context& context, Tensor x, Ragged lists) {
 }
 
 Tensor weighted_sum(const Context& context, Tensor x, Tensor w, Ragged lists) {
-  const CheckedOp check{"weighted_sum", "pass the lists that x's rows belong to, and one weight a row"};
+  const CheckedOp check{"weighted_sum", "pass the lists that x's rows belong to, and a row of weights for each"};
   check.present("x", x);
   check.rows("w", w, x.rows());
-  check.cols("w", w, 1);
   check.lists("x's", lists, x.rows());
-  return run_op(context, OpId::weighted_sum, {lists.lists, x.cols()}, {{x, w}}, context.arena->make<WeightedSumArgs>(lists));
+  return run_op(context, OpId::weighted_sum, {lists.lists * w.cols(), x.cols()}, {{x, w}}, context.arena->make<WeightedSumArgs>(lists));
 }
 
 Op segment_mean_row() {
@@ -49,13 +48,16 @@ Op segment_mean_row() {
 
 Op weighted_sum_row() {
   Op row{OpId::weighted_sum, "weighted_sum"};
-  row.specification = "out_l = the sum of w_r x_r over the rows r of list l; an empty list gives 0";
-  row.cost = elementwise_cost<2>;
+  row.specification = "out_{l * heads + h} = the sum of w_{r, h} x_r over the rows r of list l; an empty list gives 0";
+  row.cost = [](const Node& node) -> OpCost {
+    return {2 * static_cast<double>(node.inputs[0]->shape.elements()) * static_cast<double>(node.inputs[1]->shape.cols()), bytes_of(node)};
+  };
   row.cases = []() -> std::vector<OpCase> {
     return {
-        weighted_case("usual", 64, {0, 20, 33, 63}), weighted_case("odd width", 5, {0, 2, 3}), weighted_case("empty lists", 8, {0, 0, 3, 3}),
-        weighted_case("rows=0", 8, {0, 0}),          weighted_case("lists=0", 8, {0}),         weighted_case("rows=1", 7, {0, 1}),
-        weighted_case("one column", 1, {0, 4, 6}),
+        weighted_case("usual", 64, 4, {0, 20, 33, 63}), weighted_case("odd width", 5, 1, {0, 2, 3}),
+        weighted_case("empty lists", 8, 2, {0, 0, 3, 3}), weighted_case("rows=0", 8, 2, {0, 0}),
+        weighted_case("lists=0", 8, 2, {0}),             weighted_case("rows=1", 7, 3, {0, 1}),
+        weighted_case("one column", 1, 1, {0, 4, 6}),
     };
   };
   return row;

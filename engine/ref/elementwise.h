@@ -1,4 +1,4 @@
-// add, mul, scale, tanh, log_sigmoid, dropout: each element by itself.
+// add, mul, scale, blend, tanh, log_sigmoid, dropout: each element by itself.
 #pragma once
 
 #include "engine/ref/matrix.h"
@@ -47,6 +47,32 @@ void scale_forward(const Context&, Node& node) {
 template <class T>
 void scale_backward(const Context&, Node& node) {
   add_scaled(grad<T>(node.inputs[0]).data, grad<T>(node.output).data, elements(node), args<ScaleArgs>(node).factor);
+}
+
+// out_r = x_r + w_r a + (1 - w_r) b
+template <class T>
+void blend_forward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), a = value<T>(node.inputs[2]), b = value<T>(node.inputs[3]);
+  const auto out = value<T>(node.output);
+  for (std::int64_t r = 0; r < out.rows; ++r) {
+    for (std::int64_t c = 0; c < out.cols; ++c) {
+      const double share = w.data[r];
+      out(r, c) = static_cast<T>(x(r, c) + share * a.data[c] + (b ? (1 - share) * b.data[c] : 0.0));
+    }
+  }
+}
+
+template <class T>
+void blend_backward(const Context&, Node& node) {
+  const auto w = value<T>(node.inputs[1]), a = value<T>(node.inputs[2]), b = value<T>(node.inputs[3]), dout = grad<T>(node.output);
+  const auto dx = grad<T>(node.inputs[0]), dw = grad<T>(node.inputs[1]), da = grad<T>(node.inputs[2]), db = grad<T>(node.inputs[3]);
+  for (std::int64_t r = 0; r < dout.rows; ++r) {
+    const double share = w.data[r];
+    if (dx) add_scaled(dx.row(r), dout.row(r), dout.cols, 1);
+    if (dw) dw.data[r] += static_cast<T>(dot(dout.row(r), a.data, dout.cols) - (b ? dot(dout.row(r), b.data, dout.cols) : 0.0));
+    if (da) add_scaled(da.data, dout.row(r), dout.cols, share);
+    if (db) add_scaled(db.data, dout.row(r), dout.cols, 1 - share);
+  }
 }
 
 template <class T>

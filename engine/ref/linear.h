@@ -1,4 +1,4 @@
-// linear: y = f(z), z = x W^T + b, f the identity or GELU.
+// linear: y = f(z), z = x W^T + b, f the identity or GELU. matmul: y = x W.
 #pragma once
 
 #include "engine/ref/matrix.h"
@@ -63,6 +63,34 @@ void linear_backward(const Context& context, Node& node) {
       double sum = 0;
       for (std::int64_t r = 0; r < dz.rows; ++r) sum += dz(r, o);
       db.data[o] += static_cast<T>(sum);
+    }
+  }
+}
+
+// y_ri = sum_o x_ro W_oi
+template <class T>
+void matmul_forward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), out = value<T>(node.output);
+  for (std::int64_t r = 0; r < out.rows; ++r) {
+    for (std::int64_t i = 0; i < out.cols; ++i) {
+      double sum = 0;
+      for (std::int64_t o = 0; o < x.cols; ++o) sum += double(x(r, o)) * double(w(o, i));
+      out(r, i) = static_cast<T>(sum);
+    }
+  }
+}
+
+// dx_ro += dy_r . W_o;  dW_oi += sum_r x_ro dy_ri
+template <class T>
+void matmul_backward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]);
+  const auto dx = grad<T>(node.inputs[0]), dw = grad<T>(node.inputs[1]), dout = grad<T>(node.output);
+  for (std::int64_t o = 0; o < w.rows; ++o) {
+    for (std::int64_t r = 0; dx && r < dout.rows; ++r) dx(r, o) += static_cast<T>(dot(dout.row(r), w.row(o), w.cols));
+    for (std::int64_t i = 0; dw && i < w.cols; ++i) {
+      double sum = 0;
+      for (std::int64_t r = 0; r < dout.rows; ++r) sum += double(x(r, o)) * double(dout(r, i));
+      dw(o, i) += static_cast<T>(sum);
     }
   }
 }

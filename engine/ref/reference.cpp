@@ -9,9 +9,9 @@
 #include "engine/ref/lambda_loss.h"
 #include "engine/ref/linear.h"
 #include "engine/ref/losses.h"
-#include "engine/ref/match_attention.h"
 #include "engine/ref/mixture.h"
 #include "engine/ref/norm.h"
+#include "engine/ref/query_attention.h"
 #include "engine/ref/rows.h"
 #include "engine/ref/segment.h"
 
@@ -57,13 +57,18 @@ Device make_device(const char* name) {
   set(OpId::concat, concat_forward<T>, concat_backward<T>);
   set(OpId::prepend_row, prepend_row_forward<T>, prepend_row_backward<T>);
   set(OpId::linear, linear_forward<T>, linear_backward<T>);
+  set(OpId::matmul, matmul_forward<T>, matmul_backward<T>);
   set(OpId::add, add_forward<T>, add_backward<T>);
   set(OpId::mul, mul_forward<T>, mul_backward<T>);
   set(OpId::scale, scale_forward<T>, scale_backward<T>);
+  set(OpId::blend, blend_forward<T>, blend_backward<T>);
   set(OpId::dropout, dropout_forward<T>, dropout_backward<T>);
   set(OpId::layer_norm, layer_norm_forward<T>, layer_norm_backward<T>);
   set(OpId::attention, attention_forward<T>, attention_backward<T>);
-  set(OpId::match_attention, match_attention_forward<T>, match_attention_backward<T>);
+  set(OpId::split_heads, split_heads_forward<T>, split_heads_backward<T>);
+  set(OpId::merge_heads, merge_heads_forward<T>, merge_heads_backward<T>);
+  set(OpId::attention_weights, attention_weights_forward<T>, attention_weights_backward<T>);
+  set(OpId::match_sum, match_sum_forward<T>, match_sum_backward<T>);
   set(OpId::segment_mean, segment_mean_forward<T>, segment_mean_backward<T>);
   set(OpId::weighted_sum, weighted_sum_forward<T>, weighted_sum_backward<T>);
   set(OpId::mixture, mixture_forward<T>, mixture_backward<T>);

@@ -1,4 +1,5 @@
-// segment_mean: out_l = the mean of the rows of list l, or zeros. weighted_sum: out_l = the sum of w_r x_r over the rows r of list l.
+// segment_mean: out_l = the mean of the rows of list l, or zeros. weighted_sum: out_{l * heads + h} = the sum of w_{r, h} x_r
+// over the rows r of list l.
 #pragma once
 
 #include "engine/ref/matrix.h"
@@ -33,15 +34,17 @@ void weighted_sum_forward(const Context&, Node& node) {
   const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), out = value<T>(node.output);
   const Ragged lists = args<WeightedSumArgs>(node).lists;
   for (std::int32_t l = 0; l < lists.lists; ++l) {
-    for (std::int64_t c = 0; c < x.cols; ++c) {
-      double sum = 0;
-      for (std::int32_t r = lists.begin(l); r < lists.end(l); ++r) sum += double(w.data[r]) * x(r, c);
-      out(l, c) = static_cast<T>(sum);
+    for (std::int64_t h = 0; h < w.cols; ++h) {
+      for (std::int64_t c = 0; c < x.cols; ++c) {
+        double sum = 0;
+        for (std::int32_t r = lists.begin(l); r < lists.end(l); ++r) sum += double(w(r, h)) * x(r, c);
+        out(l * w.cols + h, c) = static_cast<T>(sum);
+      }
     }
   }
 }
 
-// dx_r += w_r dout_l;  dw_r += x_r . dout_l
+// dx_r += sum_h w_{r, h} dout_{l, h};  dw_{r, h} += x_r . dout_{l, h}
 template <class T>
 void weighted_sum_backward(const Context&, Node& node) {
   const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), dx = grad<T>(node.inputs[0]), dw = grad<T>(node.inputs[1]);
@@ -49,8 +52,11 @@ void weighted_sum_backward(const Context&, Node& node) {
   const Ragged lists = args<WeightedSumArgs>(node).lists;
   for (std::int32_t l = 0; l < lists.lists; ++l) {
     for (std::int32_t r = lists.begin(l); r < lists.end(l); ++r) {
-      if (dx) add_scaled(dx.row(r), dout.row(l), x.cols, w.data[r]);
-      if (dw) dw.data[r] += static_cast<T>(dot(x.row(r), dout.row(l), x.cols));
+      for (std::int64_t h = 0; h < w.cols; ++h) {
+        const T* from = dout.row(l * w.cols + h);
+        if (dx) add_scaled(dx.row(r), from, x.cols, w(r, h));
+        if (dw) dw(r, h) += static_cast<T>(dot(x.row(r), from, x.cols));
+      }
     }
   }
 }

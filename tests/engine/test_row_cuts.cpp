@@ -59,7 +59,7 @@ TEST_CASE("an op cut into ranges of rows gives the bits of the whole") {
   }
   std::string names;
   for (const std::string& name : cut) names += name + " ";
-  CHECK(names == "add attention concat embedding_sum gather_rows layer_norm linear log_sigmoid mixture mul scale tanh ");
+  CHECK(names == "add attention blend concat embedding_sum gather_rows layer_norm linear log_sigmoid matmul mixture mul scale tanh ");
 }
 
 TEST_CASE("a shared forward gives the bits of one thread, for any number of threads, and does not allocate") {

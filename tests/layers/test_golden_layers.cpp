@@ -9,6 +9,7 @@
 #include "layers/encoder.h"
 #include "layers/gru.h"
 #include "layers/linear.h"
+#include "layers/query_attention.h"
 #include "tests/layers/layer_bench.h"
 
 using namespace piano;
@@ -106,6 +107,13 @@ Declare attention_layer(bool null_slot, std::function<Tensor(Case&, const MultiH
   };
 }
 
+Declare query_layer(bool null_slot, std::function<Tensor(Case&, const QueryAttention&)> run) {
+  return [=](ParameterStore& store) {
+    const auto layer = QueryAttention::declare(store, "layer", kWidth, kHeads, null_slot);
+    return [=](Case& c) { return run(c, layer); };
+  };
+}
+
 }  // namespace
 
 TEST_CASE("linear, with GELU, without bias") {
@@ -156,17 +164,32 @@ TEST_CASE("multi-head attention over ragged rows") {
 }
 
 TEST_CASE("the attention that goes to what a row shares with its list's keys") {
-  const auto match = [](Case& c, const MultiHeadAttention& layer) {
-    return layer.match(c.bench.ctx, layer.project(c.bench.ctx, c.in("q"), c.in("k")), c.keys(), c.matches(), 8, 2);
+  const auto match = [](Case& c, const QueryAttention& layer) {
+    return match_sum(c.bench.ctx, layer.weights(c.bench.ctx, c.in("q"), c.in("k"), c.keys()), c.matches(), 8, 2);
   };
-  check_case("match_attention_null", attention_layer(true, match));  // one list has no keys
-  check_case("match_attention", attention_layer(false, match));
+  check_case("match_attention_null", query_layer(true, match));  // one list has no keys
+  check_case("match_attention", query_layer(false, match));
+}
+
+TEST_CASE("attention of one query a list is multi-head attention; values that are joined after their sum") {
+  const auto attend = [](Case& c, const QueryAttention& layer, const Linear* join) {
+    return layer(c.bench.ctx, layer.weights(c.bench.ctx, c.in("q"), c.in("k"), c.keys()), c.in("v"), c.keys(), join);
+  };
+  for (const bool null_slot : {true, false}) {
+    check_case(null_slot ? "query_attention_null" : "query_attention",
+               query_layer(null_slot, [&](Case& c, const QueryAttention& layer) { return attend(c, layer, nullptr); }));
+    check_case(null_slot ? "joined_attention_null" : "joined_attention", [&](ParameterStore& store) {
+      const Linear join = Linear::declare(store, "join", 2 * kWidth, kWidth);
+      const auto layer = QueryAttention::declare(store, "layer", kWidth, kHeads, null_slot);
+      return [=](Case& c) { return attend(c, layer, &join); };
+    });
+  }
 }
 
 TEST_CASE("attention with uniform weights uses the value and output projections alone") {
   // The query and key projections are declared and get no gradient.
-  check_case("mean_attention", attention_layer(false, [](Case& c, const MultiHeadAttention& layer) {
-    return layer.mean(c.bench.ctx, c.in("v"), c.keys());
+  check_case("mean_attention", query_layer(false, [](Case& c, const QueryAttention& layer) {
+    return layer(c.bench.ctx, QueryAttention::uniform_weights(c.bench.ctx, c.keys()), c.in("v"), c.keys());
   }));
 }
 

@@ -311,6 +311,14 @@ def make_layers(folder, seed):
         case(name, model.attention_shapes("layer", d, null_slot), {"q": (len(rows), d), "k": (m, d)},
              lambda p, i: torch.cat([layers.match(p, "layer", q, k, heads, pairs_of_list, n_rows, 2) for q, k, pairs_of_list, n_rows
                                      in zip(i["q"], cut(i["k"], keys), matches, rows)]), key_offsets=offsets(keys), **pairs)
+    for suffix, null_slot in (("_null", True), ("", False)):
+        one_query = lambda p, i, values: torch.cat([layers.multi_head_attention(p, "layer", q[None], k, v, heads) for q, k, v
+                                                    in zip(i["q"], cut(i["k"], keys), cut(values, keys))])
+        shapes = model.attention_shapes("layer", d, null_slot)
+        case("query_attention" + suffix, shapes, {"q": (len(rows), d), "k": (m, d), "v": (m, d)},
+             lambda p, i: one_query(p, i, i["v"]), key_offsets=offsets(keys))
+        case("joined_attention" + suffix, model.linear_shapes("join", 2 * d, d) | shapes, {"q": (len(rows), d), "k": (m, d), "v": (m, 2 * d)},
+             lambda p, i: one_query(p, i, layers.linear(p, "join", i["v"])), key_offsets=offsets(keys))
     case("mean_attention", model.attention_shapes("layer", d, False), {"v": (m, d)},
          lambda p, i: torch.cat([layers.mean_attention(p, "layer", v) for v in cut(i["v"], keys)]), key_offsets=offsets(keys))
     case("feed_forward", model.feed_forward_shapes("layer", d, 4 * d, d), {"x": (n, d)},
