@@ -103,9 +103,9 @@ void visit_options(C& c, Visitor&& v) {
     "AdamW on embedding rows: lazy: only touched rows move; dense: every row, every step; catchup: a row's skipped steps are replayed "
     "when it is next needed", false);
   v("train.micro_tokens", c.train.micro_tokens, I{0, 1 << 24},
-    "tokens (candidates + past events + 1 a list) of a micro-batch, at most, but for one longer list; 0: 150, or 800 for a model with more than "
+    "about how many tokens (candidates + past events + 1 a list) a micro-batch has, in whole lists; 0: 150, or 800 for a model with more than "
     "2 MiB of dense parameters", false);
-  v("train.accumulators", c.train.accumulators, I{1, 256}, "gradient accumulators; results depend on it, never on the threads", false);
+  v("train.accumulators", c.train.accumulators, I{1, 256}, "gradient accumulators, at most: small batches use fewer, but 4; results depend on it, never on the threads", false);
 }
 
 std::string text_of(bool value) { return value ? "true" : "false"; }

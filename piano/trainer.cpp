@@ -13,6 +13,8 @@
 namespace piano {
 namespace {
 
+constexpr std::int64_t kFewestAccumulators = 4;
+
 // A made-up micro-batch of the given extent: every query with all its terms, every field with all its values, the first list the longest.
 void fill(const data::Schema& schema, const data::BatchExtent& extent, std::int32_t longest_history, data::Batch& batch) {
   const auto lists = static_cast<std::size_t>(extent.lists), rows = static_cast<std::size_t>(extent.rows);
@@ -136,11 +138,11 @@ void Trainer::switch_off_constant_terms() {
 // Runs one made-up micro-batch as large as any can be: from then on arenas, batches and gradients have the memory they need.
 void Trainer::reserve() {
   const data::BatchExtent one = workers_[0]->builder.largest(training_);
-  const auto micro = static_cast<std::int32_t>(micro_tokens());
+  const auto micro = static_cast<std::int32_t>(micro_tokens() * 3 / 2);  // see cut()
   data::BatchExtent extent = one;
-  extent.lists = static_cast<std::int32_t>(std::min<std::int64_t>(config_.train.batch, micro / 2 + 1));  // a list has at least two tokens
-  extent.rows = std::max(one.rows, micro) + extent.lists - 1;  // a longest list, and the others
-  extent.history_rows = static_cast<std::int32_t>(std::min<std::int64_t>(std::max(one.history_rows, micro), std::int64_t{one.history_rows} * extent.lists));
+  extent.lists = static_cast<std::int32_t>(std::min<std::int64_t>(config_.train.batch, micro / 2 + 2));  // a list has at least two tokens
+  extent.rows = one.rows + micro + extent.lists - 1;  // a longest list goes past the end
+  extent.history_rows = static_cast<std::int32_t>(std::min<std::int64_t>(one.history_rows + micro, std::int64_t{one.history_rows} * extent.lists));
   micro_batches_.reserve(static_cast<std::size_t>(config_.train.batch));
 
   packed_.pack(parameters_, cpu_device());
@@ -153,8 +155,8 @@ void Trainer::reserve() {
   }
 
   // Row gradients: as many rows as the made-up micro-batch touched, for as many micro-batches as one accumulator may get.
-  const auto a = static_cast<std::int64_t>(accumulators_.size());
-  const std::int64_t micro_batches = (config_.train.batch + a - 1) / a;
+  const auto a = static_cast<std::int64_t>(accumulators_.size()), fewest = std::min(a, kFewestAccumulators);
+  const std::int64_t micro_batches = (config_.train.batch + fewest - 1) / fewest;
   for (std::size_t t = 0; t < parameters_.table_count(); ++t) {
     const std::int64_t touches = accumulators_[0].tables[t].touches() / static_cast<std::int64_t>(workers_.size()) * micro_batches;
     const std::int64_t rows = parameters_.table_shape(t).rows();
@@ -192,21 +194,21 @@ void Trainer::cut(std::span<const std::int64_t> requests) {
   const std::int64_t all = std::accumulate(requests.begin(), requests.end(), std::int64_t{0}, [&](std::int64_t sum, std::int64_t request) {
     return sum + workers_[0]->builder.tokens(request);
   });
-  // At least one for each accumulator, or some workers would have nothing to do.
-  const auto accumulators = static_cast<std::int64_t>(accumulators_.size());
-  const std::int64_t most = std::min(micro_tokens(), (all + accumulators - 1) / accumulators);
+  // An accumulator costs a pass over all dense gradients: a power of two of them with three micro-batches each, but never so few that four
+  // threads would wait for each other.
+  const auto most = static_cast<std::int64_t>(accumulators_.size());
+  for (used_ = std::min(most, kFewestAccumulators); 2 * used_ <= most && 6 * used_ * micro_tokens() <= all;) used_ *= 2;
+  // As many micro-batches for each, of equal size (up to 1.5 times the wanted one) but for whole lists: each ends where its share does.
+  const std::int64_t count = used_ * std::max<std::int64_t>(1, (all + used_ * micro_tokens() / 2) / (used_ * micro_tokens()));
   micro_batches_.clear();
   std::int64_t tokens = 0;
   std::int32_t begin = 0;
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(requests.size()); ++i) {
-    const std::int64_t next = workers_[0]->builder.tokens(requests[static_cast<std::size_t>(i)]);
-    if (i > begin && tokens + next > most) {
-      micro_batches_.push_back({begin, i});
-      begin = i, tokens = 0;
-    }
-    tokens += next;
+    tokens += workers_[0]->builder.tokens(requests[static_cast<std::size_t>(i)]);
+    if (tokens * count < static_cast<std::int64_t>(micro_batches_.size() + 1) * all) continue;
+    micro_batches_.push_back({begin, i + 1});
+    begin = i + 1;
   }
-  micro_batches_.push_back({begin, static_cast<std::int32_t>(requests.size())});
 }
 
 // train.rows = catchup: the rows that this batch reads get their missed steps first. Row 0 may stand in for any id (id dropout).
@@ -254,7 +256,7 @@ StepReport Trainer::step(std::span<const std::int64_t> requests) {
   catch_up(requests);
   packed_.pack(parameters_, cpu_device());
   const LossCounts counts = count(requests);
-  const std::size_t accumulators = accumulators_.size();
+  const auto accumulators = static_cast<std::size_t>(used_);
   std::atomic<std::size_t> next{0};  // which worker fills which accumulator changes no bit
   pool_.run([&](int worker) {
     for (std::size_t a; (a = next.fetch_add(1, std::memory_order_relaxed)) < accumulators;) {
@@ -269,12 +271,12 @@ StepReport Trainer::step(std::span<const std::int64_t> requests) {
     }
   });
   StepReport report;
-  for (const Partial& partial : partials_) {
+  for (const Partial& partial : std::span(partials_).first(accumulators)) {
     report.loss += partial.loss;
     for (std::size_t t = 0; t < kLossTerms; ++t) report.terms[t] += partial.terms[t];
   }
   if (!std::isfinite(report.loss)) diverged(requests, counts);
-  report.gradient_norm = optimiser_->step(accumulators_, pool_);
+  report.gradient_norm = optimiser_->step(std::span(accumulators_).first(accumulators), pool_);
   if (!std::isfinite(report.gradient_norm)) diverged(requests, counts);
   return report;
 }

@@ -1,6 +1,6 @@
 // One training step: a batch of lists is cut into micro-batches of whole lists; each goes forward and backward on one worker before the next;
-// micro-batch j adds to accumulator j mod S, and the accumulators are added in a fixed tree. The bits depend on S and train.micro_tokens,
-// never on the threads. A warmed-up step does not allocate.
+// micro-batch j adds to accumulator j mod S, and the accumulators are added in a fixed tree. The bits depend on train.accumulators and
+// train.micro_tokens, which say how a batch is cut, never on the threads. A warmed-up step does not allocate.
 #pragma once
 
 #include <array>
@@ -72,6 +72,7 @@ class Trainer {
   std::unique_ptr<Optimiser> optimiser_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Gradients> accumulators_;
+  std::int64_t used_ = 0;                   // of them, in this step
   std::vector<Partial> partials_;           // one per accumulator
   std::vector<MicroBatch> micro_batches_;
   std::vector<std::int32_t> rows_read_;     // scratch of catch_up()
