@@ -7,8 +7,8 @@ FeedForward FeedForward::declare(ParameterStore& store, const std::string& name,
   return {Linear::declare(store, name + ".up", in, hidden), Linear::declare(store, name + ".down", hidden, out), site_hash(name), dropout};
 }
 
-Tensor FeedForward::operator()(const Context& ctx, Tensor x, Ragged rows) const {
-  const Tensor hidden = dropout(ctx, up(ctx, x, Activation::gelu), dropout_rate, site, rows);  // (rows, hidden)
+Tensor FeedForward::operator()(const Context& ctx, Tensor x, Ragged rows, Tensor shared, std::span<const std::int32_t> index) const {
+  const Tensor hidden = dropout(ctx, up(ctx, x, Activation::gelu, shared, index), dropout_rate, site, rows);  // (rows, hidden)
   return down(ctx, hidden);
 }
 

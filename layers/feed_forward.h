@@ -16,7 +16,8 @@ struct FeedForward {
   // Declares <name>.up and <name>.down: in -> hidden -> out.
   static FeedForward declare(ParameterStore& store, const std::string& name, std::int64_t in, std::int64_t hidden, std::int64_t out,
                              double dropout);
-  Tensor operator()(const Context& ctx, Tensor x, Ragged rows) const;  // (rows, in) -> (rows, out)
+  // (rows, in) -> (rows, out). With `shared` row r is [x_r ; shared_{index[r]}], as in Linear.
+  Tensor operator()(const Context& ctx, Tensor x, Ragged rows, Tensor shared = {}, std::span<const std::int32_t> index = {}) const;
 };
 
 }  // namespace piano

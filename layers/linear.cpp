@@ -9,8 +9,8 @@ Linear Linear::declare(ParameterStore& store, const std::string& name, std::int6
   return layer;
 }
 
-Tensor Linear::operator()(const Context& ctx, Tensor x, Activation activation) const {
-  return linear(ctx, x, ctx.parameter(weight), bias ? ctx.parameter(bias) : Tensor{}, activation);
+Tensor Linear::operator()(const Context& ctx, Tensor x, Activation activation, Tensor shared, std::span<const std::int32_t> index) const {
+  return linear(ctx, x, ctx.parameter(weight), bias ? ctx.parameter(bias) : Tensor{}, activation, shared, index);
 }
 
 }  // namespace piano

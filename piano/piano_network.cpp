@@ -115,9 +115,9 @@ Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, Histo
     if (known) deep = add(ctx, deep, wide(ctx, known));
     return matches ? add(ctx, deep, match_weights(ctx, matches)) : deep;
   };
-  const Tensor seen = config_.ian.feedback ? concat(ctx, {h_i, spread(h_0)}) : h_i;   // (rows, d or 2d)
-  return {logit(click_head_(ctx, seen, rows), click_wide_, click_match_),
-          logit(conversion_head_(ctx, seen, rows), conversion_wide_, conversion_match_), list_click_head_(ctx, h_0, e.lists),
+  const Tensor fed_back = config_.ian.feedback ? h_0 : Tensor{};                      // the item heads see [h_i ; h_0], or h_i
+  return {logit(click_head_(ctx, h_i, rows, fed_back, e.list_of), click_wide_, click_match_),
+          logit(conversion_head_(ctx, h_i, rows, fed_back, e.list_of), conversion_wide_, conversion_match_), list_click_head_(ctx, h_0, e.lists),
           list_conversion_head_(ctx, h_0, e.lists)};
 }
 

@@ -159,23 +159,29 @@ inline void pack_weights(std::int64_t out, std::int64_t in, const float* w, floa
   for (std::int64_t j = 0; j < out; j += kPanel) pack_panel(w + j * in, out - j < kPanel ? out - j : kPanel, in, in, packed + j * in);
 }
 
-// y (rows, out) = start + x w^T. `packed` is null for a w that nobody packed: its panels are made on the way, a piece of kPieceDepth at a time.
+// Of a weight matrix w (out, row) the columns from `first` on: what one of the inputs that lie side by side is multiplied with.
+struct Weights {
+  const float* w;
+  const float* packed;  // or null: a matrix that nobody packed
+  std::int64_t row, first;
+};
+
+// y (rows, out) = start + x w^T. Panels of a w that nobody packed are made on the way, a piece of kPieceDepth at a time.
 // finish(j, n): columns j .. j + n - 1 of y are done, and still in the cache.
 constexpr std::int64_t kPieceDepth = 256;  // 64 KiB of panel for AVX-512
 
 template <class Finish>
-inline void weighted_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, const float* packed, Target y,
-                          Finish finish) {
+inline void weighted_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, Weights w, Target y, Finish finish) {
   alignas(64) float panel[kPieceDepth * kPanel];
   for (std::int64_t j = 0; j < out; j += kPanel) {
     const std::int64_t n = out - j < kPanel ? out - j : kPanel;
     const Target c = y.at(0, j);
-    if (packed != nullptr) {
-      gemm_columns(rows, n, in, {x, in, 1}, packed + j * in, kPanel, c);
+    if (w.packed != nullptr) {
+      gemm_columns(rows, n, in, {x, in, 1}, w.packed + j * w.row + w.first * kPanel, kPanel, c);
     } else {
       for (std::int64_t k = 0; k < in; k += kPieceDepth) {
         const std::int64_t depth = in - k < kPieceDepth ? in - k : kPieceDepth;
-        pack_panel(w + j * in + k, n, depth, in, panel);
+        pack_panel(w.w + j * w.row + w.first + k, n, depth, w.row, panel);
         gemm_columns(rows, n, depth, {x + k, in, 1}, panel, kPanel, k == 0 ? c : adding_to(c.data, out));
       }
     }
@@ -185,32 +191,30 @@ inline void weighted_sums(std::int64_t rows, std::int64_t in, std::int64_t out, 
 
 // y (rows, out) = b + x w^T, b (out) or null
 template <class Finish>
-inline void biased_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, const float* packed,
-                        const float* b, float* y, Finish finish) {
-  weighted_sums(rows, in, out, x, w, packed, starting_from(b, y, out), finish);
+inline void biased_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, Weights w, const float* b, float* y, Finish finish) {
+  weighted_sums(rows, in, out, x, w, starting_from(b, y, out), finish);
+}
+
+// y (rows, out) += x w^T, or = when it is fresh
+template <class Finish>
+inline void added_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, Weights w, float* y, bool fresh, Finish finish) {
+  weighted_sums(rows, in, out, x, w, fresh ? starting_from(nullptr, y, out) : adding_to(y, out), finish);
 }
 
 // dx (rows, in) += dz w, or = when it is fresh
-inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* w, float* dx, bool fresh) {
-  gemm(rows, in, out, {dz, out, 1}, w, in, fresh ? starting_from(nullptr, dx, in) : adding_to(dx, in));
+inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, Weights w, float* dx, bool fresh) {
+  gemm(rows, in, out, {dz, out, 1}, w.w + w.first, w.row, fresh ? starting_from(nullptr, dx, in) : adding_to(dx, in));
 }
 
-// dw (out, in) += dz^T x, or = when it is fresh
-inline void weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw, bool fresh) {
-  gemm(out, in, rows, {dz, 1, out}, x, in, fresh ? starting_from(nullptr, dw, in) : adding_to(dw, in));
+// Columns `first` .. first + in - 1 of dw (out, row) += dz^T x, or = when it is fresh
+inline void weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw, std::int64_t row,
+                            std::int64_t first, bool fresh) {
+  gemm(out, in, rows, {dz, 1, out}, x, in, fresh ? starting_from(nullptr, dw + first, row) : adding_to(dw + first, row));
 }
-
-// The three products of a matmul: x (rows, out), w (out, in), dy (rows, in).
 
 // y (rows, in) = x w
-inline void product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, float* y) {
+inline void product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, Weights w, float* y) {
   input_gradient(rows, in, out, x, w, y, true);
-}
-
-// dx (rows, out) += dy w^T, or = when it is fresh
-inline void product_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dy, const float* w, const float* packed,
-                             float* dx, bool fresh) {
-  weighted_sums(rows, in, out, dy, w, packed, fresh ? starting_from(nullptr, dx, out) : adding_to(dx, out), [](std::int64_t, std::int64_t) {});
 }
 
 }  // namespace

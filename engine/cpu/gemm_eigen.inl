@@ -29,41 +29,49 @@ constexpr bool kPacksWeights = false;
 inline std::int64_t packed_elements(std::int64_t, std::int64_t) { return 0; }
 inline void pack_weights(std::int64_t, std::int64_t, const float*, float*) {}
 
-// y (rows, out) = b + x w^T, x (rows, in), w (out, in), b (out) or null; then finish(0, out)
-template <class Finish>
-inline void biased_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, const float*, const float* b,
-                        float* y, Finish finish) {
-  const std::int64_t padded = padded_rows(rows);
-  for (std::int64_t r = 0; r < padded; ++r) {
-    if (b != nullptr) copy(y + r * out, b, out);
-    else zero(y + r * out, out);
+// Of a weight matrix w (out, row) the columns from `first` on: what one of the inputs that lie side by side is multiplied with.
+struct Weights {
+  const float* w;
+  const float* packed;  // never: Eigen packs on its own
+  std::int64_t row, first;
+  auto map(std::int64_t out, std::int64_t in) const {
+    return Eigen::Map<const Matrix, 0, Eigen::OuterStride<>>(w + first, out, in, Eigen::OuterStride<>(row));
   }
-  MatrixMap(y, padded, out).noalias() += ConstMatrixMap(x, padded, in) * ConstMatrixMap(w, out, in).transpose();
+};
+
+// y (rows, out) += x w^T, or = when it is fresh, x (rows, in); then finish(0, out)
+template <class Finish>
+inline void added_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, Weights w, float* y, bool fresh, Finish finish) {
+  const std::int64_t padded = padded_rows(rows);
+  if (fresh) zero(y, padded * out);
+  MatrixMap(y, padded, out).noalias() += ConstMatrixMap(x, padded, in) * w.map(out, in).transpose();
   finish(0, out);
 }
 
-// dx (rows, in) += dz w, or = when it is fresh; dz (rows, out)
-inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* w, float* dx, bool fresh) {
-  if (fresh) zero(dx, rows * in);
-  MatrixMap(dx, rows, in).noalias() += ConstMatrixMap(dz, rows, out) * ConstMatrixMap(w, out, in);
+// y (rows, out) = b + x w^T, b (out) or null
+template <class Finish>
+inline void biased_sums(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, Weights w, const float* b, float* y, Finish finish) {
+  for (std::int64_t r = 0; b != nullptr && r < padded_rows(rows); ++r) copy(y + r * out, b, out);
+  added_sums(rows, in, out, x, w, y, b == nullptr, finish);
 }
 
-// dw (out, in) += dz^T x, or = when it is fresh
-inline void weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw, bool fresh) {
-  if (fresh) zero(dw, out * in);
-  MatrixMap(dw, out, in).noalias() += ConstMatrixMap(dz, rows, out).transpose() * ConstMatrixMap(x, rows, in);
+// dx (rows, in) += dz w, or = when it is fresh; dz (rows, out)
+inline void input_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, Weights w, float* dx, bool fresh) {
+  if (fresh) zero(dx, rows * in);
+  MatrixMap(dx, rows, in).noalias() += ConstMatrixMap(dz, rows, out) * w.map(out, in);
+}
+
+// Columns `first` .. first + in - 1 of dw (out, row) += dz^T x, or = when it is fresh
+inline void weight_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dz, const float* x, float* dw, std::int64_t row,
+                            std::int64_t first, bool fresh) {
+  for (std::int64_t o = 0; fresh && o < out; ++o) zero(dw + o * row + first, in);
+  Eigen::Map<Matrix, 0, Eigen::OuterStride<>>(dw + first, out, in, Eigen::OuterStride<>(row)).noalias() +=
+      ConstMatrixMap(dz, rows, out).transpose() * ConstMatrixMap(x, rows, in);
 }
 
 // y (rows, in) = x w
-inline void product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, const float* w, float* y) {
+inline void product(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x, Weights w, float* y) {
   input_gradient(padded_rows(rows), in, out, x, w, y, true);
-}
-
-// dx (rows, out) += dy w^T, or = when it is fresh
-inline void product_gradient(std::int64_t rows, std::int64_t in, std::int64_t out, const float* dy, const float* w, const float*, float* dx,
-                             bool fresh) {
-  if (fresh) zero(dx, rows * out);
-  MatrixMap(dx, rows, out).noalias() += ConstMatrixMap(dy, rows, in) * ConstMatrixMap(w, out, in).transpose();
 }
 
 }  // namespace

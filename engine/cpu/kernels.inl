@@ -47,7 +47,7 @@ void set_kernels(Device& device) {
   set(OpId::gru, gru_forward, gru_backward);
   set(OpId::tanh, tanh_forward, tanh_backward);
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
-  device.writes_fresh[static_cast<int>(OpId::linear)] = 0b111;
+  device.writes_fresh[static_cast<int>(OpId::linear)] = 0b1111;
   device.writes_fresh[static_cast<int>(OpId::matmul)] = 0b11;
   device.optimiser = {adamw, add_arrays, sum_of_squares};
   if (kPacksWeights) {

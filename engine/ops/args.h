@@ -29,9 +29,10 @@ struct PrependRowArgs {
   Ragged lists;
 };
 
-// inputs: x (rows, in), w (out, in), b (out) or null -> output (rows, out)
+// inputs: x (rows, in), w (out, in + s), b (out) or null, shared (lists, s) or null -> output (rows, out)
 struct LinearArgs {
   Activation activation = Activation::none;
+  const std::int32_t* index = nullptr;  // (rows), into shared's rows; null without it
 };
 
 // inputs: x -> output = factor * x

@@ -13,6 +13,18 @@ OpCase linear_case(const char* name, std::int64_t rows, std::int64_t in, std::in
           }};
 }
 
+// Row r of the output belongs to list (r * lists) / rows.
+OpCase shared_case(const char* name, std::int64_t rows, std::int64_t in, std::int64_t lists, std::int64_t s, std::int64_t out, bool bias,
+                   Activation activation) {
+  std::vector<CaseInput> inputs{matrix(rows, in), matrix(out, in + s), matrix(lists, s)};
+  if (bias) inputs.push_back(matrix(1, out));
+  std::vector<std::int32_t> index;
+  for (std::int64_t r = 0; r < rows; ++r) index.push_back(static_cast<std::int32_t>(r * lists / rows));
+  return {name, std::move(inputs), [=](const Context& context, std::span<const Tensor> x) {
+            return linear(context, x[0], x[1], bias ? x[3] : Tensor{}, activation, x[2], index);
+          }};
+}
+
 OpCase matmul_case(const char* name, std::int64_t rows, std::int64_t out, std::int64_t in) {
   return {name, {matrix(rows, out), matrix(out, in)},
           [](const Context& context, std::span<const Tensor> x) { return matmul(context, x[0], x[1]); }};
@@ -20,12 +32,20 @@ OpCase matmul_case(const char* name, std::int64_t rows, std::int64_t out, std::i
 
 }  // namespace
 
-Tensor linear(const Context& context, Tensor x, Tensor w, Tensor b, Activation activation) {
+Tensor linear(const Context& context, Tensor x, Tensor w, Tensor b, Activation activation, Tensor shared,
+              std::span<const std::int32_t> index) {
   const CheckedOp check{"linear", "w is (out, in) and b (out), as in PyTorch"};
   check.present("w", w);
-  check.cols("x", x, w.cols());
+  check.present("x", x);
+  check.cols("x", x, w.cols() - (shared ? shared.cols() : 0));
   if (b) check.elements("b", b, w.rows());
-  return run_op(context, OpId::linear, {x.rows(), w.rows()}, {{x, w, b}}, context.arena->make<LinearArgs>(activation));
+  if (shared) {
+    PIANO_CHECK(static_cast<std::int64_t>(index.size()) == x.rows(), "[linear] expected an index for each of " + std::to_string(x.rows()) +
+                                                                         " rows, got " + std::to_string(index.size()));
+    check.indices("index", index, shared.rows());
+  }
+  return run_op(context, OpId::linear, {x.rows(), w.rows()}, {{x, w, b, shared}},
+                context.arena->make<LinearArgs>(activation, shared ? index.data() : nullptr));
 }
 
 Tensor matmul(const Context& context, Tensor x, Tensor w) {
@@ -38,12 +58,17 @@ Tensor matmul(const Context& context, Tensor x, Tensor w) {
 
 Op linear_row() {
   Op row{OpId::linear, "linear"};
-  row.specification = "out = f(x W^T + b), f the identity or gelu(z) = z Phi(z)";
-  row.cut = {true, 0b1};
+  row.specification = "out = f(x W^T + b), f the identity or gelu(z) = z Phi(z); with shared rows x_r is [x_r ; shared_{index[r]}]";
+  row.cut = {true, 0b1, [](const Node& node, std::int64_t begin, std::int64_t, Arena& arena) -> const void* {
+               LinearArgs part = args_of<LinearArgs>(node);
+               if (part.index != nullptr) part.index += begin;
+               return arena.make<LinearArgs>(part);
+             }};
   row.cost = [](const Node& node) -> OpCost {
-    const double per_element = 2.0 * static_cast<double>(node.inputs[1]->shape.cols()) + (node.inputs[2] != nullptr ? 1 : 0) +
+    const double per_element = 2.0 * static_cast<double>(node.inputs[0]->shape.cols()) + (node.inputs[2] != nullptr ? 1 : 0) +
                                (args_of<LinearArgs>(node).activation == Activation::gelu ? 10 : 0);
-    return {output_elements(node) * per_element, bytes_of(node)};
+    const double once = node.inputs[3] == nullptr ? 0 : 2.0 * static_cast<double>(node.inputs[3]->shape.elements() * node.output->shape.cols());
+    return {output_elements(node) * per_element + once, bytes_of(node)};
   };
   row.cases = []() -> std::vector<OpCase> {
     return {
@@ -56,6 +81,10 @@ Op linear_row() {
         linear_case("one input", 6, 1, 9, true, Activation::none),
         linear_case("rows=0", 0, 8, 4, true, Activation::gelu),
         linear_case("rows=1", 1, 24, 40, true, Activation::gelu),
+        shared_case("shared rows", 60, 64, 3, 64, 64, true, Activation::gelu),
+        shared_case("shared rows, odd widths", 11, 5, 4, 3, 7, false, Activation::none),
+        shared_case("shared rows, one output", 9, 12, 2, 20, 1, true, Activation::none),
+        shared_case("shared rows, rows=0", 0, 8, 1, 4, 8, true, Activation::gelu),
     };
   };
   return row;

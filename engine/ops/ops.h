@@ -36,7 +36,9 @@ Tensor prepend_row(const Context&, Tensor first, Tensor x, Ragged lists);
 
 // out (rows, out) = activation(x W^T + b). x (rows, in), w (out, in) as in PyTorch, b (out) or absent.
 // gelu is the exact one, x Phi(x) (Hendrycks & Gimpel 2016).
-Tensor linear(const Context&, Tensor x, Tensor w, Tensor b, Activation activation = Activation::none);
+// With `shared` (lists, s) the input of row r is [x_r ; shared_{index[r]}], and w (out, in + s): what many rows share is multiplied once.
+Tensor linear(const Context&, Tensor x, Tensor w, Tensor b, Activation activation = Activation::none, Tensor shared = {},
+              std::span<const std::int32_t> index = {});
 
 // out (rows, in) = x W. x (rows, out), w (out, in): what linear's backward does to a gradient.
 Tensor matmul(const Context&, Tensor x, Tensor w);

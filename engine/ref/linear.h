@@ -7,11 +7,12 @@
 namespace piano {
 namespace {
 
-// z_ro = sum_i x_ri W_oi + b_o
+// z_ro = sum_i x_ri W_oi + b_o, and sum_j s_{index[r], j} W_{o, in + j} with shared rows s
 template <class T>
 double before_activation(const Node& node, std::int64_t r, std::int64_t o) {
-  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), b = value<T>(node.inputs[2]);
-  return dot(x.row(r), w.row(o), x.cols) + (b ? double(b.data[o]) : 0.0);
+  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), b = value<T>(node.inputs[2]), s = value<T>(node.inputs[3]);
+  const double own = dot(x.row(r), w.row(o), x.cols) + (b ? double(b.data[o]) : 0.0);
+  return s ? own + dot(s.row(args<LinearArgs>(node).index[r]), w.row(o) + x.cols, s.cols) : own;
 }
 
 template <class T>
@@ -26,13 +27,14 @@ void linear_forward(const Context&, Node& node) {
   }
 }
 
-// dz = dy * f'(z);  dx += dz W;  dW += dz^T x;  db += column sums of dz
+// dz = dy * f'(z);  dx += dz W;  ds_{index[r]} += dz_r W_s;  dW += dz^T [x ; s];  db += column sums of dz
 template <class T>
 void linear_backward(const Context& context, Node& node) {
   const bool is_gelu = args<LinearArgs>(node).activation == Activation::gelu;
-  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]);
-  const auto dx = grad<T>(node.inputs[0]), dw = grad<T>(node.inputs[1]), db = grad<T>(node.inputs[2]);
+  const auto x = value<T>(node.inputs[0]), w = value<T>(node.inputs[1]), s = value<T>(node.inputs[3]);
+  const auto dx = grad<T>(node.inputs[0]), dw = grad<T>(node.inputs[1]), db = grad<T>(node.inputs[2]), ds = grad<T>(node.inputs[3]);
   const auto dout = grad<T>(node.output);
+  const std::int32_t* index = args<LinearArgs>(node).index;
 
   const Matrix<double> dz{context.arena->array<double>(dout.rows * dout.cols), dout.rows, dout.cols};  // (rows, out)
   for (std::int64_t r = 0; r < dout.rows; ++r) {
@@ -53,10 +55,13 @@ void linear_backward(const Context& context, Node& node) {
     for (std::int64_t o = 0; o < dw.rows; ++o) {
       for (std::int64_t i = 0; i < dw.cols; ++i) {
         double sum = 0;
-        for (std::int64_t r = 0; r < dz.rows; ++r) sum += dz(r, o) * x(r, i);
+        for (std::int64_t r = 0; r < dz.rows; ++r) sum += dz(r, o) * (i < x.cols ? x(r, i) : s(index[r], i - x.cols));
         dw(o, i) += static_cast<T>(sum);
       }
     }
+  }
+  for (std::int64_t r = 0; ds && r < dz.rows; ++r) {
+    for (std::int64_t o = 0; o < dz.cols; ++o) add_scaled(ds.row(index[r]), w.row(o) + x.cols, ds.cols, dz(r, o));
   }
   if (db) {
     for (std::int64_t o = 0; o < dz.cols; ++o) {
