@@ -68,8 +68,11 @@ ItemVectors read_item_vectors(const std::string& vectors, const std::string& ids
   }
   try {
     const SafetensorsFile file(vectors);
-    if (!ids.empty()) return checked(matrix_of(file), given_ids(), vectors, ids);
-    return checked(matrix_of(file), parse_ids(text_of(std::as_bytes(file.values<std::uint8_t>("ids"))), vectors + ": ids"), vectors, vectors + ": ids");
+    FloatMatrix matrix = matrix_of(file);
+    if (!ids.empty()) return checked(std::move(matrix), given_ids(), vectors, ids);
+    if (file.find("ids") == nullptr) fail(vectors + ": no tensor \"ids\": give --item-ids FILE, one id a line");
+    const std::string name = vectors + ": ids";
+    return checked(std::move(matrix), parse_ids(text_of(std::as_bytes(file.values<std::uint8_t>("ids"))), name), vectors, name);
   } catch (const Error& e) {
     if (e.code() == ErrorCode::model) fail(e.what());  // it is no model: it is input
     throw;
