@@ -63,7 +63,7 @@ ItemVectors small_table() { return {{"b", "new", "a"}, {3, 4, 7, 8, 1, 2}, 2}; }
 }  // namespace
 
 TEST_CASE("npy: what numpy writes") {
-  for (const char version : {1, 2, 3}) {
+  for (const char version : {'\1', '\2', '\3'}) {
     const FloatMatrix m = parsed(npy(kHeader, bytes_of(kSix), version));
     CHECK(m.rows == 2);
     CHECK(m.columns == 3);
