@@ -36,6 +36,8 @@ void Batch::clear() {
   clear_item(history_item);
   history_action.clear();
   history_age.clear();
+  history_vector_of.clear();
+  history_vector.clear();
   history_match.offsets.assign(1, 0);
   for (std::vector<std::int32_t>* column : {&history_match.candidate, &history_match.event, &history_match.column}) column->clear();
 

@@ -47,6 +47,8 @@ struct Batch {
   ItemColumns history_item;
   std::vector<std::int32_t> history_action;   // row of the action table
   std::vector<std::int32_t> history_age;      // row of the age table: see age_bucket()
+  std::vector<std::int32_t> history_vector_of; // row of the feature space's item vectors, or ItemVectors::kNone; empty when it has none
+  std::vector<float> history_vector;          // (history rows, schema.item_vector + 1), as vector; empty when there are no item vectors
   MatchColumns history_match;
 
   // Per candidate: rows offsets[l] .. offsets[l+1]-1, in the first ranker's order.

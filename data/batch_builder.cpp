@@ -15,6 +15,11 @@ using Rows = std::vector<std::int32_t>;
 
 std::int32_t row_of(const Rows& rows, std::int32_t raw) { return raw < 0 ? kMissing : rows[static_cast<std::size_t>(raw)]; }
 
+// Of the item vectors.
+std::int32_t vector_of(const RawIdMaps& m, std::int32_t raw_item) {
+  return raw_item < 0 || m.item_vector.empty() ? ItemVectors::kNone : m.item_vector[static_cast<std::size_t>(raw_item)];
+}
+
 std::int32_t checked32(std::size_t size) {
   PIANO_CHECK(size <= 0x7fffffff, "a micro-batch of more than 2^31 - 1 rows; take fewer lists");
   return static_cast<std::int32_t>(size);
@@ -37,10 +42,10 @@ void append_rows(std::span<const std::int32_t> raw, const Rows& rows, std::vecto
   for (std::size_t i = 0; i < raw.size(); ++i) to[i] = row_of(rows, raw[i]);
 }
 
-// The bags bag_at(0) .. bag_at(n-1), at most `most` ids of each; {kMissing} for an empty one.
+// The bags bag_at(0) .. bag_at(n-1); {kMissing} for an empty one.
 template <class BagAt>
-void append_bags(std::size_t n, BagAt bag_at, const Rows& rows, std::size_t most, BagColumn& out) {
-  const auto kept = [&](std::span<const std::int32_t> bag) { return bag.empty() ? 1 : std::min(bag.size(), most); };
+void append_bags(std::size_t n, BagAt bag_at, const Rows& rows, BagColumn& out) {
+  const auto kept = [&](std::span<const std::int32_t> bag) { return bag.empty() ? 1 : bag.size(); };
   std::size_t size = 0;
   for (std::size_t i = 0; i < n; ++i) size += kept(bag_at(i));
   std::int32_t* id = grow(out.ids, size);
@@ -61,7 +66,7 @@ void append_fields(const std::vector<RawIdMaps::FieldMap>& maps, const std::vect
   for (std::size_t f = 0; f < maps.size(); ++f) {
     const Bags bags = maps[f].column < 0 ? Bags() : raw[static_cast<std::size_t>(maps[f].column)];
     const auto bag_at = [&](std::size_t i) { return bags[begin + static_cast<std::int64_t>(i)]; };
-    append_bags(static_cast<std::size_t>(end - begin), bag_at, maps[f].rows, std::numeric_limits<std::size_t>::max(), out[f]);
+    append_bags(static_cast<std::size_t>(end - begin), bag_at, maps[f].rows, out[f]);
   }
 }
 
@@ -110,8 +115,28 @@ void BatchBuilder::Impl::prepare(Batch& batch) const {
 void BatchBuilder::Impl::append_queries(const RawColumns& log, const RawIdMaps& m, std::span<const std::int32_t> raw,
                                         QueryColumns& out) const {
   append_rows(raw, m.query, out.id);
-  const auto terms_at = [&](std::size_t i) { return raw[i] < 0 ? std::span<const std::int32_t>() : log.query_terms[raw[i]]; };
-  append_bags(raw.size(), terms_at, m.term, static_cast<std::size_t>(limits.max_terms), out.terms);
+  const std::int32_t *begin = m.terms.offsets.data(), *rows = m.terms.ids.data();
+  for (const std::int32_t query : raw) {
+    const std::span<const std::int32_t> terms = query < 0 ? std::span<const std::int32_t>() : log.query_terms[query];
+    if (terms.empty()) out.terms.ids.push_back(kMissing);
+    for (const std::int32_t term : terms.first(std::min(terms.size(), static_cast<std::size_t>(limits.max_terms))))
+      out.terms.ids.insert(out.terms.ids.end(), rows + begin[term], rows + begin[term + 1]);
+    out.terms.offsets.push_back(checked32(out.terms.ids.size()));
+  }
+}
+
+// Each item's vector and whether there is one: the request's own (`own`, from row `begin` on; null: requests have none here), else the model's.
+void BatchBuilder::Impl::append_vectors(const DenseColumn* own, std::int64_t begin, const RawIdMaps& m, std::span<const std::int32_t> raw,
+                                        std::vector<float>& out) const {
+  const auto width = static_cast<std::size_t>(features.schema.item_vector);
+  float* to = grow(out, raw.size() * (width + 1));
+  for (std::size_t i = 0; i < raw.size(); ++i, to += width + 1) {
+    const std::int64_t row = begin + static_cast<std::int64_t>(i);
+    const std::span<const float> vector = own != nullptr && own->has(row) ? (*own)[row] : features.item_vectors[vector_of(m, raw[i])];
+    if (vector.empty()) continue;
+    std::copy_n(vector.data(), width, to);
+    to[width] = 1.0f;
+  }
 }
 
 void BatchBuilder::Impl::append(const RawColumns& log, const RawIdMaps& m, std::int64_t r, Batch& b) {
@@ -142,6 +167,11 @@ void BatchBuilder::Impl::append_history(const RawColumns& log, const RawIdMaps& 
   append_rows(part(log.event_action, begin, end), m.action, b.history_action);
   std::int32_t* age = grow(b.history_age, static_cast<std::size_t>(end - begin));
   for (const std::int64_t time : part(log.event_time, begin, end)) *age++ = age_row(log.time[at], time);
+  if (features.item_vectors.width() > 0) {
+    const std::span<const std::int32_t> items = part(log.event_item, begin, end);
+    for (const std::int32_t item : items) b.history_vector_of.push_back(vector_of(m, item));
+    append_vectors(nullptr, begin, m, items, b.history_vector);
+  }
   b.history_offsets.push_back(checked32(b.history_action.size()));
 }
 
@@ -152,15 +182,7 @@ void BatchBuilder::Impl::append_candidates(const RawColumns& log, const RawIdMap
   append_rows(part(log.item, begin, end), m.item, b.item.id);
   append_fields(m.item_fields, log.item_fields, begin, end, b.item.fields);
   append_scaled(log.dense, begin, end, features.item_dense, schema.item_dense, b.dense);
-  if (schema.item_vector > 0) {
-    const auto width = static_cast<std::size_t>(schema.item_vector);
-    float* to = grow(b.vector, n * (width + 1));
-    for (std::int64_t row = begin; row < end; ++row, to += width + 1) {
-      if (!log.vector.has(row)) continue;
-      std::copy_n(log.vector[row].data(), width, to);
-      to[width] = 1.0f;
-    }
-  }
+  if (schema.item_vector > 0) append_vectors(&log.vector, begin, m, part(log.item, begin, end), b.vector);
   append_scaled(log.score, begin, end, features.score, schema.has_score ? 1 : 0, b.score);
   std::int32_t* rank = grow(b.rank, n);
   std::iota(rank, rank + n, 0);

@@ -19,7 +19,9 @@ struct RawIdMaps {
     std::int32_t column = -1;              // which raw field it is; -1: the log does not have it
     std::vector<std::int32_t> rows;
   };
-  std::vector<std::int32_t> user, query, term, item, action;
+  std::vector<std::int32_t> user, query, item, action;
+  BagColumn terms;                         // of each raw term: its row, and those of its n-grams
+  std::vector<std::int32_t> item_vector;   // rows of the item vectors; empty when there are none
   std::vector<std::int32_t> action_slot;   // raw action -> match feature slot, see MatchFeatures::append
   std::vector<FieldMap> user_fields, context_fields, item_fields;  // one per schema field
   std::vector<std::int32_t> match_columns; // one per schema.match_fields: the raw item field, or -1
@@ -49,6 +51,8 @@ struct BatchBuilder::Impl {
   void append_history(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
   void append_candidates(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
   void append_matches(const RawColumns& log, std::int64_t r, Batch& batch) const;
+  void append_vectors(const DenseColumn* own, std::int64_t begin, const RawIdMaps& maps, std::span<const std::int32_t> raw,
+                      std::vector<float>& out) const;
   void append_queries(const RawColumns& log, const RawIdMaps& maps, std::span<const std::int32_t> raw, QueryColumns& out) const;
   void prepare(Batch& batch) const;        // empty, with one column per field
 

@@ -30,6 +30,21 @@ std::vector<RawIdMaps::FieldMap> map_fields(const std::vector<std::string>& want
   return maps;
 }
 
+// Rows of the query that has most of them.
+std::int32_t widest_query(const Bags& queries, const BagColumn& terms, std::int32_t max_terms) {
+  std::int32_t most = std::min(1, max_terms);
+  for (std::size_t q = 0; q + 1 < queries.offsets.size(); ++q) {
+    const std::span<const std::int32_t> raw = queries[static_cast<std::int64_t>(q)];
+    std::int32_t rows = 0;
+    for (const std::int32_t term : raw.first(std::min(raw.size(), static_cast<std::size_t>(max_terms)))) {
+      const auto t = static_cast<std::size_t>(term);
+      rows += terms.offsets[t + 1] - terms.offsets[t];
+    }
+    most = std::max(most, rows);
+  }
+  return most;
+}
+
 }  // namespace
 
 std::int32_t match_action_slot(const std::vector<std::string>& actions, std::string_view action) {
@@ -45,8 +60,15 @@ void BatchBuilder::attach(const Dataset& dataset) {
   auto maps = std::make_shared<RawIdMaps>();
   maps->user = map_ids(log.strings.users, space.user);
   maps->query = map_ids(log.strings.queries, space.query);
-  maps->term = map_ids(log.strings.terms, space.term);
+  std::string buffer;
+  for (std::int64_t t = 0; t < log.strings.terms.size(); ++t) {
+    space.append_term(log.strings.terms[t], buffer, maps->terms.ids);
+    PIANO_CHECK(maps->terms.ids.size() <= 0x7fffffff, "more than 2^31 - 1 terms and n-grams");
+    maps->terms.offsets.push_back(static_cast<std::int32_t>(maps->terms.ids.size()));
+  }
   maps->item = map_ids(log.strings.items, space.item);
+  if (space.item_vectors.width() > 0)
+    for (std::int64_t i = 0; i < log.strings.items.size(); ++i) maps->item_vector.push_back(space.item_vectors.find(log.strings.items[i]));
   maps->action = map_ids(log.strings.actions, space.action);
   for (std::int64_t a = 0; a < log.strings.actions.size(); ++a)
     maps->action_slot.push_back(match_action_slot(space.schema.match_actions, log.strings.actions[a]));
@@ -69,7 +91,7 @@ BatchExtent BatchBuilder::largest(std::span<const std::int64_t> requests) const 
   const Dataset& d = *impl_->dataset;
   BatchExtent extent;
   extent.lists = 1;
-  extent.terms_per_query = std::min(impl_->limits.max_terms, d.columns().longest_query);
+  extent.terms_per_query = widest_query(d.columns().query_terms, impl_->maps->terms, impl_->limits.max_terms);
   extent.values_per_field = d.columns().widest_field;
   for (const std::int64_t r : requests) {
     extent.rows = std::max(extent.rows, static_cast<std::int32_t>(d.candidate_end(r) - d.candidate_begin(r)));
@@ -112,6 +134,10 @@ void BatchBuilder::reserve(const BatchExtent& extent, Batch& batch) {
   reserve_item(batch.history_item, events);
   batch.history_action.reserve(events);
   batch.history_age.reserve(events);
+  if (impl_->features.item_vectors.width() > 0) {
+    batch.history_vector_of.reserve(events);
+    batch.history_vector.reserve(events * with_presence(schema.item_vector));
+  }
 
   batch.offsets.reserve(lists + 1);
   reserve_item(batch.item, rows);

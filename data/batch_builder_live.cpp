@@ -105,8 +105,10 @@ struct LiveRequest::Impl {
   }
 
   void clear() {
-    for (LiveDictionary* d : {&users, &queries, &terms, &items, &actions}) d->strings.clear();
-    for (auto* rows : {&maps.user, &maps.query, &maps.term, &maps.item, &maps.action, &maps.action_slot}) rows->clear();
+    for (LiveDictionary* d : {&users, &queries, &items, &actions}) d->strings.clear();
+    terms.clear();
+    for (auto* rows : {&maps.user, &maps.query, &maps.terms.ids, &maps.item, &maps.item_vector, &maps.action, &maps.action_slot}) rows->clear();
+    maps.terms.offsets.assign(1, 0);
     for (LiveFields* fields : {&user_fields, &context_fields, &item_fields}) fields->clear();
     for (auto* kind : {&user_bags, &context_bags, &item_bags, &event_bags})
       for (LiveBags& bags : *kind) bags.clear();
@@ -117,18 +119,34 @@ struct LiveRequest::Impl {
     event_time.clear();
   }
 
+  std::int32_t intern_term(std::string_view term) {
+    const std::int32_t raw = terms.intern(term);
+    if (raw + 2 > static_cast<std::int32_t>(maps.terms.offsets.size())) {  // new
+      features.append_term(term, word_buffer, maps.terms.ids);
+      maps.terms.offsets.push_back(static_cast<std::int32_t>(maps.terms.ids.size()));
+    }
+    return raw;
+  }
+
+  std::int32_t intern_item(std::string_view id) {
+    const std::int32_t raw = items.intern(id, features.item, maps.item);
+    if (features.item_vectors.width() > 0 && raw == static_cast<std::int32_t>(maps.item_vector.size()))
+      maps.item_vector.push_back(features.item_vectors.find(id));
+    return raw;
+  }
+
   std::int32_t intern_query(const Query& asked) {
     const std::string_view text = query_text(asked, text_buffer);
     const std::int32_t raw = queries.intern(text, features.query, maps.query);
     if (raw + 2 > static_cast<std::int32_t>(query_terms.offsets.size())) {  // new: its terms follow
-      for_each_term(asked, term_buffer, [&](std::string_view term) { query_terms.ids.push_back(terms.intern(term, features.term, maps.term)); });
+      for_each_term(asked, term_buffer, [&](std::string_view term) { query_terms.ids.push_back(intern_term(term)); });
       query_terms.close();
     }
     return raw;
   }
 
   void add_candidate(const Candidate& c) {
-    item.push_back(items.intern(c.id, features.item, maps.item));
+    item.push_back(intern_item(c.id));
     item_fields.add(c.fields, item_bags);
     dense.add(c.dense);
     vector.add(c.vector);
@@ -144,7 +162,7 @@ struct LiveRequest::Impl {
   void add_event(const Event& e) {
     event_time.push_back(e.time.value_or(kNoTime));
     event_query.push_back(intern_query(e.query));
-    event_item.push_back(items.intern(e.item, features.item, maps.item));
+    event_item.push_back(intern_item(e.item));
     event_action.push_back(actions.intern(e.action, features.action, maps.action));
     if (event_action.back() == static_cast<std::int32_t>(maps.action_slot.size()))
       maps.action_slot.push_back(match_action_slot(features.schema.match_actions, e.action));
@@ -183,9 +201,10 @@ struct LiveRequest::Impl {
   const FeatureSpace& features;
   RawIdMaps maps;
   RawColumns columns;
-  std::string text_buffer, term_buffer;
+  std::string text_buffer, term_buffer, word_buffer;
 
-  LiveDictionary users, queries, terms, items, actions;
+  LiveDictionary users, queries, items, actions;
+  Interner terms;
   LiveFields user_fields, context_fields, item_fields;
   std::vector<LiveBags> user_bags, context_bags, item_bags, event_bags;
   LiveBags query_terms;

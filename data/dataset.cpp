@@ -58,7 +58,6 @@ Dataset::Dataset(const std::string& path) {
   load_metadata(*c->file, *c);
   load_columns(*c->file, *c, c->strings);
   c->features = FeatureSpace::load(c->file);
-  c->longest_query = std::max(1, widest(c->query_terms));
   c->widest_field = 1;
   for (const std::vector<Bags>* kind : {&c->user_fields, &c->context_fields, &c->item_fields, &c->event_fields})
     for (const Bags& bags : *kind) c->widest_field = std::max(c->widest_field, widest(bags));

@@ -15,7 +15,7 @@ struct Dataset::Columns : RawColumns {
   RawStrings strings;
   FeatureSpace features;
   std::map<std::string, std::string> metadata;       // the scalars of the metadata's "dataset" object
-  std::int32_t longest_query = 0, widest_field = 0;  // terms of a query, values of a field; at least 1 each
+  std::int32_t widest_field = 0;                     // values of a field, at least 1
 
   // What the log has, as a schema: names and widths, without match features.
   Schema schema() const;

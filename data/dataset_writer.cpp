@@ -98,6 +98,15 @@ RawColumns columns_of(LogTables& log, EventTable& events, SplitResult& split) {
   return c;
 }
 
+// A table of which no id is in the log belongs to another catalogue.
+void require_some_vector(const ItemVectors& vectors, const Interner& items) {
+  if (vectors.width() == 0) return;
+  for (std::int32_t i = 0; i < items.size(); ++i)
+    if (vectors.find(items.text(i)) != ItemVectors::kNone) return;
+  throw Error(ErrorCode::data, "none of the log's " + std::to_string(items.size()) + " items is among the " + std::to_string(vectors.size()) +
+                                   " ids of the item vectors: are they the same ids?");
+}
+
 std::string describe(const WriterOptions& options, const SplitResult& split, const RawStrings& strings, const RawColumns& c) {
   const char* kinds[] = {"time", "user", "none", "given"};
   nlohmann::json json = {{"format", options.format},
@@ -139,7 +148,12 @@ DatasetWriter::DatasetWriter(std::string path, WriterOptions options) : impl_(st
                                       std::to_string(options.folds));
   if (!(options.valid_fraction >= 0 && options.test_fraction >= 0 && options.valid_fraction + options.test_fraction < 1))
     throw Error(ErrorCode::usage, "expected valid and test fractions of at least 0 that leave something to train on");
+  if (!options.ngrams.valid())
+    throw Error(ErrorCode::usage, "expected n-grams of 1 to " + std::to_string(Ngrams::kLongest) + " characters in 1 to " +
+                                      std::to_string(Ngrams::kMostBuckets) + " buckets, got " + std::to_string(options.ngrams.least) + " to " +
+                                      std::to_string(options.ngrams.most) + " in " + std::to_string(options.ngrams.buckets));
   impl_->path = std::move(path);
+  impl_->widths.vector = options.item_vectors.width();
   impl_->options = std::move(options);
 }
 
@@ -189,6 +203,7 @@ void DatasetWriter::commit(const std::function<void(std::int64_t, std::int64_t)>
   const WriterOptions& options = impl_->options;
   LogTables& log = impl_->log;
   if (requests() == 0) throw Error(ErrorCode::data, "no request in the input; nothing was written");
+  require_some_vector(options.item_vectors, log.items);
   done(0);
   log.finish();
   EventTable events = sort_events(log);
@@ -199,11 +214,12 @@ void DatasetWriter::commit(const std::function<void(std::int64_t, std::int64_t)>
   done(2);
   const RawStrings strings = strings_of(log);
   const RawColumns columns = columns_of(log, events, split);
-  const FeatureSpace features = fit_feature_space(columns, strings, events.user_begin.back(), options.min_count);
+  const FeatureSpace features = fit_feature_space(columns, strings, events.user_begin.back(), options);
   done(3);
 
   SafetensorsWriter writer(impl_->path);
-  write_format(writer, kDatasetFormat, kDatasetVersion, 1);
+  const int version = features.is_version_1() ? 1 : kDatasetVersion;
+  write_format(writer, kDatasetFormat, version, version);
   writer.metadata("dataset", describe(options, split, strings, columns));
   features.save(writer);
   save_columns(writer, columns, strings);

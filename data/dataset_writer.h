@@ -21,6 +21,8 @@ struct WriterOptions {
   int folds = 5, fold = 1;            // split = user: users whose hash falls into this fold are test; a tenth of the others is valid
   double valid_fraction = 0.1, test_fraction = 0.1;  // split = time: the last requests by time (ties stay together)
   int min_count = 2;                  // strings seen less often in the training part get no row of their own
+  Ngrams ngrams;                      // of query terms; case counts for nothing then
+  ItemVectors item_vectors;           // of candidates and past items that bring none of their own
   std::string format;                 // recorded in the metadata
 };
 

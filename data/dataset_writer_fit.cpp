@@ -6,6 +6,7 @@
 
 #include "data/batch_builder.h"
 #include "data/dataset.h"
+#include "data/interner.h"
 #include "data/match_features.h"
 
 namespace piano::data {
@@ -97,6 +98,20 @@ std::vector<std::string> frequent(const StringTable& texts, const Counts& counts
   std::vector<std::string> result;
   for (const std::int32_t i : kept) result.emplace_back(texts[i]);
   return result;
+}
+
+// As frequent(), of terms that are looked up without regard to case.
+std::vector<std::string> frequent_words(const StringTable& terms, const Counts& counts, std::int64_t min_count) {
+  Interner words;
+  Counts sums;
+  std::string marked;
+  for (std::int64_t t = 0; t < terms.size(); ++t) {
+    mark_word(terms[t], marked);
+    const auto word = static_cast<std::size_t>(words.intern(unmarked(marked)));
+    sums.resize(static_cast<std::size_t>(words.size()));
+    sums[word] += counts[static_cast<std::size_t>(t)];
+  }
+  return frequent({words.bytes(), words.offsets()}, sums, min_count);
 }
 
 // Names of the fields that have a value in training, and their vocabularies.
@@ -203,18 +218,21 @@ void fit_popularity(const RawColumns& log, const RawStrings& strings, FeatureSpa
 
 }  // namespace
 
-FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings, std::int64_t derived_events, int min_count) {
+FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings, std::int64_t derived_events, const WriterOptions& options) {
   LogCounts counts(strings);
   for (std::size_t r = 0; r < log.split.size(); ++r)
     if (is_training(log, r)) count_request(log, r, counts);
   count_histories(log, derived_events, counts);
 
   FeatureSpace space;
-  const int least = std::max(1, min_count);
+  space.schema.ngrams = options.ngrams;
+  space.item_vectors = options.item_vectors;
+  space.schema.item_vector = options.item_vectors.width();
+  const int least = std::max(1, options.min_count);
   const auto vocabulary = [&](const StringTable& texts, const Counts& c) { return Vocabulary::build(frequent(texts, c, least)); };
   space.user = vocabulary(strings.users, counts.user);
   space.query = vocabulary(strings.queries, counts.query);
-  space.term = vocabulary(strings.terms, counts.term);
+  space.term = options.ngrams.on() ? Vocabulary::build(frequent_words(strings.terms, counts.term, least)) : vocabulary(strings.terms, counts.term);
   space.item = vocabulary(strings.items, counts.item);
   space.action = vocabulary(strings.actions, counts.action);
   fit_fields(strings.user_fields, counts.user_fields, least, space.schema.user_fields, space.user_fields);

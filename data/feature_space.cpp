@@ -16,9 +16,11 @@ namespace {
 using Json = nlohmann::json;
 
 Json to_json(const Schema& s) {
-  return {{"user_fields", s.user_fields},     {"context_fields", s.context_fields}, {"item_fields", s.item_fields},
-          {"match_actions", s.match_actions}, {"match_fields", s.match_fields},     {"user_dense", s.user_dense},
-          {"item_dense", s.item_dense},       {"item_vector", s.item_vector},       {"has_score", s.has_score}};
+  Json json = {{"user_fields", s.user_fields},     {"context_fields", s.context_fields}, {"item_fields", s.item_fields},
+               {"match_actions", s.match_actions}, {"match_fields", s.match_fields},     {"user_dense", s.user_dense},
+               {"item_dense", s.item_dense},       {"item_vector", s.item_vector},       {"has_score", s.has_score}};
+  if (s.ngrams.on()) json["ngrams"] = {s.ngrams.least, s.ngrams.most, s.ngrams.buckets};
+  return json;
 }
 
 Schema schema_from_file(const SafetensorsFile& file) {
@@ -36,6 +38,10 @@ Schema schema_from_file(const SafetensorsFile& file) {
     json.at("item_dense").get_to(s.item_dense);
     json.at("item_vector").get_to(s.item_vector);
     json.at("has_score").get_to(s.has_score);
+    if (json.contains("ngrams")) {
+      const auto [least, most, buckets] = json["ngrams"].get<std::array<std::int32_t, 3>>();
+      s.ngrams = {least, most, buckets};
+    }
   } catch (const Json::exception&) {
     throw Error(ErrorCode::model, file.path() + ": the \"schema\" in the metadata is not one that this version can read");
   }
@@ -51,9 +57,9 @@ Schema schema_from_file(const SafetensorsFile& file) {
   for (const std::string& name : s.match_fields)
     if (std::find(s.item_fields.begin(), s.item_fields.end(), name) == s.item_fields.end()) bad("match field '" + name + "' is no item field");
   if (s.match_actions.size() > 8) bad("more than 8 match actions");
-  constexpr std::int32_t kWidest = 1 << 20;
+  if (!s.ngrams.valid() || s.ngrams.buckets < 0) bad("n-grams that cannot be");
   for (const std::int32_t width : {s.user_dense, s.item_dense, s.item_vector})
-    if (width < 0 || width > kWidest) bad("a width of " + std::to_string(width));
+    if (width < 0 || width > kWidestRow) bad("a width of " + std::to_string(width));
   return s;
 }
 
@@ -109,6 +115,7 @@ FeatureSpace FeatureSpace::load(std::shared_ptr<const SafetensorsFile> file) {
   space.score = load_scaling(*file, "score", 1);
   space.match = load_scaling(*file, "match", static_cast<std::int32_t>(match_feature_names(space.schema).size()));
   space.item_popularity = load_floats(*file, "item_popularity", space.item.rows());
+  space.item_vectors = ItemVectors::load(file, space.schema.item_vector);
   return space;
 }
 
@@ -120,6 +127,14 @@ void FeatureSpace::save(SafetensorsWriter& writer) const {
   save_scaling(writer, "match", match);
   writer.add("item_popularity", std::span<const float>(item_popularity));
   each_vocabulary(*this, [&](const std::string& name, const Vocabulary& v) { v.save(writer, name); });
+  item_vectors.save(writer);
+}
+
+void FeatureSpace::append_term(std::string_view text, std::string& buffer, std::vector<std::int32_t>& rows) const {
+  if (!schema.ngrams.on()) return rows.push_back(term.find(text));
+  mark_word(text, buffer);
+  rows.push_back(term.find(unmarked(buffer)));
+  for_each_ngram(buffer, schema.ngrams, [&](std::int32_t bucket) { rows.push_back(term.rows() + bucket); });
 }
 
 std::string FeatureSpace::fingerprint() const {
@@ -131,6 +146,7 @@ std::string FeatureSpace::fingerprint() const {
   for (const Scaling* s : {&user_dense, &item_dense, &score, &match})
     for (const std::vector<float>* column : {&s->mean, &s->deviation})
       h = hash64({reinterpret_cast<const char*>(column->data()), column->size() * sizeof(float)}, h);
+  h = item_vectors.hash(h);
   std::array<char, 17> hex{};
   std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(h));
   return hex.data();

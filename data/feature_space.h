@@ -4,39 +4,16 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "data/item_vectors.h"
+#include "data/ngrams.h"
+#include "data/vocabulary.h"
 #include "engine/base/safetensors.h"
 
 namespace piano::data {
-
-inline constexpr std::int32_t kOutOfVocabulary = 0;  // row 0 of each table: trained through id dropout
-inline constexpr std::int32_t kMissing = 1;          // row 1: no id at all, which is not the same
-inline constexpr std::int32_t kFirstId = 2;
-
-// Strings to rows of an embedding table. A view into a mapped file (texts, offsets and an open-addressing xxh64 index lie there), so that
-// opening a model copies nothing.
-class Vocabulary {
- public:
-  Vocabulary() = default;
-  std::int32_t rows() const;                              // known strings + 2
-  std::int32_t find(std::string_view text) const;         // kFirstId .. rows()-1, or kOutOfVocabulary; "" gives kMissing
-  std::string_view text(std::int32_t row) const;          // requires: row >= kFirstId
-
-  // `texts` in row order, beginning at row kFirstId. requires: distinct
-  static Vocabulary build(std::vector<std::string> texts);
-  static Vocabulary load(std::shared_ptr<const SafetensorsFile> file, const std::string& name);  // tensors vocab.<name>.{text,offsets,index}
-  void save(SafetensorsWriter& writer, const std::string& name) const;  // views: *this must live until commit()
-
- private:
-  std::shared_ptr<const void> owner_;
-  std::span<const std::uint8_t> text_;
-  std::span<const std::int64_t> offsets_;  // (strings + 1)
-  std::span<const std::int32_t> index_;    // a power of two of slots; -1 = empty
-};
 
 // (x - mean) / deviation per column; a constant column gets deviation 1.
 struct Scaling {
@@ -50,6 +27,7 @@ struct Schema {
   std::vector<std::string> match_fields;   // the item fields that history events carry too ("key fields")
   std::int32_t user_dense = 0, item_dense = 0, item_vector = 0;
   bool has_score = false;
+  Ngrams ngrams;                           // of query terms
 
   friend bool operator==(const Schema&, const Schema&) = default;
 };
@@ -61,6 +39,15 @@ struct FeatureSpace {
   Scaling user_dense, item_dense, score;   // score: one column
   Scaling match;                           // one column per match_feature_names()
   std::vector<float> item_popularity;      // (item.rows()): clicks + conversions in the training part
+  ItemVectors item_vectors;                // of items whose request gives none; fitted on nothing
+
+  // Rows of the term table: one per term, then one per bucket of n-grams.
+  std::int32_t term_rows() const { return term.rows() + schema.ngrams.buckets; }
+  // Adds the rows of one term of a query: its own, then those of its n-grams, in whose presence case does not count. `buffer` is scratch.
+  void append_term(std::string_view text, std::string& buffer, std::vector<std::int32_t>& rows) const;
+
+  // A reader from before n-grams and item vectors would pass over them.
+  bool is_version_1() const { return !schema.ngrams.on() && item_vectors.width() == 0; }
 
   static FeatureSpace load(std::shared_ptr<const SafetensorsFile> file);
   void save(SafetensorsWriter& writer) const;  // views: *this must live until commit()

@@ -9,7 +9,8 @@
 namespace piano::data {
 
 inline constexpr const char* kDatasetFormat = "piano-data";
-inline constexpr int kDatasetVersion = 1;
+// 2: with n-grams or item vectors, which older readers would pass over; a file without them is of version 1.
+inline constexpr int kDatasetVersion = 2;
 
 // Adds every column as a tensor; the spans must live until writer.commit().
 void save_columns(SafetensorsWriter& writer, const RawColumns& columns, const RawStrings& strings);

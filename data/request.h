@@ -39,7 +39,7 @@ struct Candidate {
   std::optional<float> value;           // what a conversion is worth
   std::span<const Field> fields;
   std::span<const float> dense;         // empty: missing
-  std::span<const float> vector;        // empty: missing
+  std::span<const float> vector;        // empty: that of the model's table of item vectors, or missing
   std::optional<bool> click, conversion;
   std::optional<std::int32_t> position; // shown at (1 = top); 0: not shown (null in JSON); absent: the order given
 };

@@ -1,7 +1,8 @@
+#include "data/vocabulary.h"
+
 #include <algorithm>
 #include <bit>
 
-#include "data/feature_space.h"
 #include "data/hash.h"
 #include "engine/base/check.h"
 

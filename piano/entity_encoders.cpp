@@ -36,7 +36,7 @@ class Parts {
 
 QueryEncoder QueryEncoder::declare(ParameterStore& store, const data::FeatureSpace& features, std::int64_t d, double id_dropout) {
   return {Embedding::declare(store, "query.id", features.query.rows(), d, id_dropout),
-          Embedding::declare(store, "query.term", features.term.rows(), d, id_dropout), Linear::declare(store, "query.project", 2 * d, d),
+          Embedding::declare(store, "query.term", features.term_rows(), d, id_dropout), Linear::declare(store, "query.project", 2 * d, d),
           LayerNorm::declare(store, "query.norm", d)};
 }
 

@@ -13,7 +13,7 @@
 
 namespace piano {
 
-// e_q = LN(W_q [E_id(q) ; mean_j E_term(t_j)])
+// e_q = LN(W_q [E_id(q) ; mean_j E_term(t_j)]), where t_j are the terms, and their n-grams when the feature space has them
 struct QueryEncoder {
   Embedding id, term;
   Linear project;
@@ -32,7 +32,7 @@ struct ItemEncoder {
   std::int64_t vector_columns = 0;  // width of the pre-computed vector + 1, or 0
 
   static ItemEncoder declare(ParameterStore& store, const data::FeatureSpace& features, std::int64_t d, double id_dropout);
-  // vectors (rows, vector_columns), or empty: absent for every row (past items).
+  // vectors (rows, vector_columns), or empty: absent for every row (past items, of a feature space without item vectors).
   Tensor operator()(const Context& ctx, const data::ItemColumns& items, std::span<const float> vectors, Ragged rows,
                     std::uint32_t salt) const;  // (rows, d)
 };

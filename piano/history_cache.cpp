@@ -20,6 +20,7 @@ void history_key(const data::Batch& batch, std::vector<std::int32_t>& key) {
   for (const data::BagColumn& field : batch.history_item.fields) add_bags(field);
   add(batch.history_action);
   add(batch.history_age);
+  add(batch.history_vector_of);
 }
 
 std::uint64_t HistoryCache::xxh64(std::span<const std::int32_t> key) {

@@ -82,7 +82,7 @@ void map_parameters(const SafetensorsFile& file, ParameterStore& parameters) {
 void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters,
                 const Calibration& calibration) {
   SafetensorsWriter writer(path);
-  const int version = calibration.fitted() ? kModelVersion : 1;
+  const int version = !features.is_version_1() ? kModelVersion : calibration.fitted() ? 2 : 1;
   write_format(writer, kModelFormat, version, version);
   writer.metadata("config", to_toml(config, true));
   features.save(writer);
@@ -103,7 +103,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
   auto impl = std::make_unique<Impl>();
   impl->file = std::make_shared<const SafetensorsFile>(path);
   const SafetensorsFile& file = *impl->file;
-  const int version = check_format(file, kModelFormat, kModelVersion);
+  check_format(file, kModelFormat, kModelVersion);
   const auto text = [&](const char* key) {
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end()) throw Error(ErrorCode::model, path + ": no metadata '" + key + "'; the file is damaged");
@@ -125,7 +125,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
     throw Error(ErrorCode::model, path + ": checksum differs: the file is damaged");
   }
   map_parameters(file, impl->parameters);
-  if (version >= 2) {
+  if (file.find("calibration.click.temperature") != nullptr) {
     impl->calibration = {HeadCalibration::load(file, "calibration.click"), HeadCalibration::load(file, "calibration.conversion")};
   }
   impl->packed.pack(impl->parameters, cpu_device());

@@ -16,7 +16,8 @@
 namespace piano {
 
 inline constexpr const char* kModelFormat = "piano-model";
-inline constexpr int kModelVersion = 2;  // 2: with a calibration, which a reader of version 1 would pass over; without one, files are of version 1
+// 2: with a calibration; 3: with n-grams or item vectors. Older readers would pass over them; a file without them is of version 1.
+inline constexpr int kModelVersion = 3;
 
 struct Model::Impl {
   std::shared_ptr<const SafetensorsFile> file;

@@ -67,7 +67,7 @@ Qdir::Input PianoNetwork::past(const Context& ctx, const data::Batch& batch, con
   past.matches = {m.offsets.data(), m.candidate.data(), m.event.data(), m.column.data(), batch.lists};
   if (!with_history) return past;
   if (qdir_.reads_past_queries()) past.past_query = request_.query(ctx, batch.history_query, past.history, kPast);   // (history rows, d)
-  if (qdir_.reads_past_items()) past.past_item = request_.item(ctx, batch.history_item, {}, past.history, kPast);    // (history rows, d)
+  if (qdir_.reads_past_items()) past.past_item = request_.item(ctx, batch.history_item, batch.history_vector, past.history, kPast);  // (history rows, d)
   return past;
 }
 

@@ -19,7 +19,7 @@ namespace piano {
 
 namespace {
 
-constexpr std::size_t kKeysPerEvent = 32;  // ids and offsets of a past event; a history with more of them is not kept
+constexpr std::size_t kKeysPerEvent = 32, kKeysOfNgrams = 96;  // ids and offsets of a past event; a history with more of them is not kept
 
 }  // namespace
 
@@ -31,7 +31,8 @@ struct Session::Impl {
     if (model->impl().tables_unchecked) guard.emplace(*model->impl().file, model->impl().parameters);
     if (kept.v > 0 && config.model.max_history > 0 && options.history_cache_bytes > 0) {
       const auto events = static_cast<std::size_t>(config.model.max_history);
-      histories.emplace(options.history_cache_bytes, (events + 1) * kKeysPerEvent, events * static_cast<std::size_t>(kept.k + kept.v));
+      const std::size_t keys = kKeysPerEvent + (model->impl().features.schema.ngrams.on() ? kKeysOfNgrams : 0);
+      histories.emplace(options.history_cache_bytes, (events + 1) * keys, events * static_cast<std::size_t>(kept.k + kept.v));
     }
   }
 

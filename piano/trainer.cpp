@@ -16,7 +16,8 @@ namespace {
 constexpr std::int64_t kFewestAccumulators = 4;
 
 // A made-up micro-batch of the given extent: every query with all its terms, every field with all its values, the first list the longest.
-void fill(const data::Schema& schema, const data::BatchExtent& extent, std::int32_t longest_history, data::Batch& batch) {
+void fill(const data::FeatureSpace& features, const data::BatchExtent& extent, std::int32_t longest_history, data::Batch& batch) {
+  const data::Schema& schema = features.schema;
   const auto lists = static_cast<std::size_t>(extent.lists), rows = static_cast<std::size_t>(extent.rows);
   const auto history = static_cast<std::size_t>(extent.history_rows);
   const auto bags = [](data::BagColumn& column, std::size_t n, std::int32_t size) {
@@ -47,6 +48,9 @@ void fill(const data::Schema& schema, const data::BatchExtent& extent, std::int3
   batch.history_item.id.assign(history, data::kMissing);
   all_bags(batch.history_item.fields, history);
   batch.history_action.assign(history, data::kMissing), batch.history_age.assign(history, data::kAgeUnknown);
+  if (features.item_vectors.width() > 0) {
+    batch.history_vector_of.assign(history, data::ItemVectors::kNone), batch.history_vector.assign(history * wide(schema.item_vector), 0);
+  }
   batch.history_match.offsets.assign(lists + 1, 0);
   batch.offsets.assign(1, 0);  // the first list takes what the others leave
   for (std::size_t l = 0; l < lists; ++l) batch.offsets.push_back(static_cast<std::int32_t>(rows - (lists - 1 - l)));
@@ -148,7 +152,7 @@ void Trainer::reserve() {
   packed_.pack(parameters_, cpu_device());
   for (const auto& worker : workers_) {
     worker->builder.reserve(extent, worker->batch);
-    fill(data_.features().schema, extent, one.history_rows, worker->batch);
+    fill(data_.features(), extent, one.history_rows, worker->batch);
     Partial partial;
     forward_backward(*worker, 0, {1, 1, 1, 1}, accumulators_[0], partial);
     worker->arena.reset();  // grown in chunks: now one block of the whole size

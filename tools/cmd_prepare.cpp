@@ -1,4 +1,5 @@
 // piano prepare: a log in, a packed data set out.
+#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -31,6 +32,28 @@ const Format& format_of(const CommandLine& line) {
   return kFormats[line.choice("format", names)];
 }
 
+bool has_text(const CommandLine& line) { return line.text("format") == "jsonl" || line.text("format") == "lastfm"; }
+
+// --ngrams "3-5".
+data::Ngrams ngrams_of(const CommandLine& line) {
+  data::Ngrams ngrams;
+  if (!line.given("ngrams")) {
+    if (line.given("ngram-buckets")) throw Error(ErrorCode::usage, "--ngram-buckets means nothing without --ngrams");
+    return ngrams;
+  }
+  if (!has_text(line)) throw Error(ErrorCode::usage, "--ngrams means nothing with --format " + line.text("format") + ": its queries are ids, no words");
+  const std::string text = line.text("ngrams");
+  const char *begin = text.data(), *end = begin + text.size();
+  const auto least = std::from_chars(begin, end, ngrams.least);
+  const bool dash = least.ec == std::errc() && least.ptr != end && *least.ptr == '-';
+  const auto most = std::from_chars(dash ? least.ptr + 1 : end, end, ngrams.most);
+  ngrams.buckets = static_cast<std::int32_t>(line.integer("ngram-buckets", 1, data::Ngrams::kMostBuckets));
+  if (!dash || most.ec != std::errc() || most.ptr != end || !ngrams.valid())
+    throw Error(ErrorCode::usage, "--ngrams: expected two lengths of 1 to " + std::to_string(data::Ngrams::kLongest) + " characters, as 3-5, got \"" +
+                                      text + "\"");
+  return ngrams;
+}
+
 data::WriterOptions writer_options(const CommandLine& line) {
   data::WriterOptions options;
   options.split = format_of(line).split;
@@ -51,6 +74,9 @@ data::WriterOptions writer_options(const CommandLine& line) {
   options.folds = static_cast<int>(line.integer("folds", 2, 1000));
   options.fold = static_cast<int>(line.integer("fold", 1, options.folds));
   options.min_count = static_cast<int>(line.integer("min-count", 1, INT32_MAX));
+  options.ngrams = ngrams_of(line);
+  if (line.given("item-vectors")) options.item_vectors = data::read_item_vectors(line.text("item-vectors"), line.text("item-ids"));
+  else if (line.given("item-ids")) throw Error(ErrorCode::usage, "--item-ids means nothing without --item-vectors");
   options.format = line.text("format");
   if (options.format == "lastfm") options.format += ", seed " + line.text("seed");
   return options;
@@ -87,9 +113,14 @@ void prepare(const Arguments& arguments) {
       .value("on-error", "WHAT", "stop", "stop at a bad row | skip it")
       .value("rejects", "FILE", "", "where skipped rows go, with the reason (default: OUT.rejects)")
       .value("min-count", "N", std::to_string(defaults.min_count), "strings seen less often in the training part get no embedding of their own")
+      .value("ngrams", "A-B", "", "jsonl, lastfm: words of queries also count as their character n-grams of A to B, e.g. 3-5, so that a typo or a rare word has a meaning")
+      .value("ngram-buckets", "N", "50000", "with --ngrams: rows of the term table that n-grams share by hash")
+      .value("item-vectors", "FILE", "", "a vector for each item (audio, text): .npy of shape (items, width), or .safetensors with a tensor \"vectors\"; it travels with the model")
+      .value("item-ids", "FILE", "", "with --item-vectors: the id of one row a line (a .safetensors file may bring a U8 tensor \"ids\" instead)")
       .value("seed", "N", "1", "lastfm: which plays are visible, which are answers, which users are kept apart")
       .flag("json", "the report as JSON")
       .example("piano prepare --format jsonl --out data.safetensors sim.jsonl")
+      .example("piano prepare --ngrams 3-5 --item-vectors audio.npy --item-ids ids.txt --out data.safetensors log.jsonl")
       .example("piano prepare --format lastfm --out lastfm.safetensors tags.dat user_artists.dat user_taggedartists.dat")
       .example("piano prepare --format trivago --split user --folds 5 --fold 1 --out trivago.safetensors sessions.csv.gz");
   if (!line.parse(arguments)) return;
@@ -113,6 +144,7 @@ void prepare(const Arguments& arguments) {
   }
   std::vector<NamedPath> inputs;
   for (const std::string& file : files) inputs.push_back({"the input", file});
+  for (const char* flag : {"item-vectors", "item-ids"}) inputs.push_back({std::string("--") + flag, line.text(flag)});
   require_distinct({{"--out", out}, {"--rejects", read_options.rejects}}, inputs);
 
   ProgressLine progress;

@@ -139,7 +139,7 @@ std::string Demo::past_query(const data::Batch& batch, std::size_t row) const {
   std::string words;
   const auto& terms = batch.history_query.terms;
   for (auto t = static_cast<std::size_t>(terms.offsets[row]); t < static_cast<std::size_t>(terms.offsets[row + 1]); ++t) {
-    if (terms.ids[t] >= data::kFirstId) words += (words.empty() ? "" : " ") + std::string(m().features.term.text(terms.ids[t]));
+    if (terms.ids[t] >= data::kFirstId && terms.ids[t] < m().features.term.rows()) words += (words.empty() ? "" : " ") + std::string(m().features.term.text(terms.ids[t]));
   }
   return words.empty() ? "(a rare query)" : words;
 }

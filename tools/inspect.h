@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/ngrams.h"
 #include "engine/base/safetensors.h"
 
 namespace piano::tools {
@@ -15,5 +16,7 @@ void inspect_data(const std::string& path, nlohmann::ordered_json& out, std::vec
 void inspect_model(const std::string& path, nlohmann::ordered_json& out, std::vector<std::string>& warnings);
 void inspect_state(const SafetensorsFile& file, nlohmann::ordered_json& out);
 void inspect_oracle(const SafetensorsFile& file, nlohmann::ordered_json& out);
+
+nlohmann::ordered_json ngrams_json(const data::Ngrams& ngrams);
 
 }  // namespace piano::tools

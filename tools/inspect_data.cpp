@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "data/dataset.h"
+#include "data/dataset_columns.h"
 #include "tools/inspect.h"
 #include "tools/inspect_suspicions.h"
 #include "tools/output.h"
@@ -65,6 +66,28 @@ Cold count_cold(const data::Dataset& d) {
   return n;
 }
 
+// Vectors of items: from the table that came with the log, and from the requests, which go before it.
+Json vectors_of(const data::Dataset& d) {
+  const data::ItemVectors& table = d.features().item_vectors;
+  const data::Dataset::Columns& log = d.columns();
+  std::vector<bool> known;
+  for (std::int64_t i = 0; i < log.strings.items.size(); ++i) known.push_back(table.find(log.strings.items[i]) != data::ItemVectors::kNone);
+  double own = 0, any = 0, events = 0, past = 0;
+  for (std::size_t c = 0; c < log.item.size(); ++c) {
+    const bool has = log.vector.has(static_cast<std::int64_t>(c));
+    own += has, any += has || known[static_cast<std::size_t>(log.item[c])];
+  }
+  for (const std::int32_t item : log.event_item)
+    if (item >= 0) events += 1, past += known[static_cast<std::size_t>(item)];
+  const auto candidates = static_cast<double>(log.item.size());
+  return {{"width", d.features().schema.item_vector},
+          {"rows_of_the_table", table.size()},
+          {"items_in_the_table", share(static_cast<double>(std::count(known.begin(), known.end(), true)), static_cast<double>(known.size()))},
+          {"candidates_with_a_vector", share(any, candidates)},
+          {"candidates_with_one_of_the_request", share(own, candidates)},
+          {"past_items_with_a_vector", share(past, events)}};
+}
+
 void warn_labels(const Labels& n, std::vector<std::string>& warnings) {
   if (n.labelled == 0) return warnings.push_back("nothing is labelled: fit to be re-ranked, not to train or evaluate");
   if (n.clicks == 0) warnings.push_back("constant label: no candidate was clicked");
@@ -123,6 +146,8 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
     out["unseen_in_test"] = {{"users", share(cold.unseen_users, cold.users)}, {"queries", share(cold.unseen_queries, cold.queries)},
                              {"candidates", share(cold.unseen_candidates, cold.candidates)}};
   }
+  if (f.schema.ngrams.on()) out["ngrams"] = ngrams_json(f.schema.ngrams);
+  if (f.schema.item_vector > 0) out["item_vectors"] = vectors_of(d);
   out["vocabularies"] = {{"user", f.user.rows()}, {"query", f.query.rows()}, {"term", f.term.rows()}, {"item", f.item.rows()},
                          {"action", f.action.rows()}, {"min_count", d.metadata("min_count")}};
 

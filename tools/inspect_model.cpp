@@ -27,6 +27,14 @@ Json schema_of(const data::FeatureSpace& f) {
           {"match_fields", s.match_fields}, {"fingerprint", f.fingerprint()}};
 }
 
+}  // namespace
+
+Json ngrams_json(const data::Ngrams& n) {
+  return {{"characters", std::to_string(n.least) + " to " + std::to_string(n.most)}, {"buckets", n.buckets}};
+}
+
+namespace {
+
 Json config_of(const Config& config) {
   Json object;
   for (const Option& o : options(config)) {
@@ -54,6 +62,8 @@ void inspect_model(const std::string& path, Json& out, std::vector<std::string>&
   out["config"] = config_of(m.config);
   if (m.calibration.fitted()) out["calibration"] = {{"click", m.calibration.click.text()}, {"conversion", m.calibration.conversion.text()}};
   out["schema"] = schema_of(m.features);
+  if (m.features.schema.ngrams.on()) out["ngrams"] = ngrams_json(m.features.schema.ngrams);
+  if (m.features.item_vectors.width() > 0) out["item_vectors"] = {{"width", m.features.item_vectors.width()}, {"rows_of_the_table", m.features.item_vectors.size()}};
   out["vocabularies"] = {{"user", m.features.user.rows()}, {"query", m.features.query.rows()}, {"term", m.features.term.rows()},
                          {"item", m.features.item.rows()}, {"action", m.features.action.rows()}};
   std::int64_t in_tables = 0;

@@ -59,7 +59,7 @@ PastItems PastItems::declare(ParameterStore& store, const Config& config, const 
 
 Tensor PastItems::operator()(const Context& ctx, const data::Batch& batch, const RequestEncoder& request) const {
   const Ragged history = view(batch.history_offsets);
-  const Tensor item = request.item(ctx, batch.history_item, {}, history, site_hash("past"));
+  const Tensor item = request.item(ctx, batch.history_item, batch.history_vector, history, site_hash("past"));
   return add(ctx, item, add(ctx, age(ctx, batch.history_age, history), action(ctx, batch.history_action, history)));
 }
 

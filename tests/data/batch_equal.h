@@ -36,6 +36,8 @@ inline std::string difference(const Batch& a, const Batch& b) {
   PIANO_COMPARE(history_item);
   PIANO_COMPARE(history_action);
   PIANO_COMPARE(history_age);
+  PIANO_COMPARE(history_vector_of);
+  PIANO_COMPARE(history_vector);
   PIANO_COMPARE(history_match.offsets);
   PIANO_COMPARE(history_match.candidate);
   PIANO_COMPARE(history_match.event);

@@ -6,7 +6,7 @@ build=$(cd "$1" && pwd)
 seconds=${2:-60}
 here=$(cd "$(dirname "$0")" && pwd)
 passed=0 failed=0
-for target in safetensors jsonl trivago formats; do
+for target in safetensors jsonl trivago formats npy; do
   mkdir -p "$build/corpus/$target"
   if (cd "$build" && "./fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$build/crash-$target-" "corpus/$target" "$here/seeds/$target" >"fuzz_$target.log" 2>&1); then

@@ -168,4 +168,5 @@ TEST_CASE("histories kept: every column counts") {
   }
   CHECK(differs([](data::Batch& b) { b.history_action[1] += 1; }));
   CHECK(differs([](data::Batch& b) { b.history_age[0] += 1; }));
+  CHECK(differs([](data::Batch& b) { b.history_vector_of.assign(b.history_age.size(), 4); }));
 }

@@ -7,7 +7,12 @@
 //     --set model.layers=1 --set model.ffn=2 --set encoder.positions=24 --set train.epochs=1 --set train.batch=8
 // version_2_model by the binary that first wrote version 2, which has a calibration; other models are still of version 1:
 //   piano calibrate --data version_1_data.safetensors --model version_1_model.safetensors --out version_2_model.safetensors
-// Do not make them again: write version_3_* beside them when the format changes. tests/cli/old_versions.clitest has the exit codes.
+// version_2_data and version_3_model by the binary that first wrote them: with n-grams and item vectors, where v.npy has a row (1, 2) for each of
+// the log's items; other files are still of version 1 or 2:
+//   piano simulate --requests 12 --seed 2 --out sim.jsonl
+//   piano prepare --ngrams 3-4 --ngram-buckets 50 --item-vectors v.npy --item-ids ids.txt --out version_2_data.safetensors sim.jsonl
+//   piano train as above, with --data version_2_data.safetensors --out version_3_model.safetensors
+// Do not make them again: write the next versions beside them when the format changes. tests/cli/old_versions.clitest has the exit codes.
 #include <doctest/doctest.h>
 
 #include "piano/model_file.h"
@@ -67,6 +72,29 @@ TEST_CASE("a model of version 2 has the order of the one that it was made from, 
   }
 }
 
+TEST_CASE("a model of version 3 scores words by their n-grams and items by their vectors, as it did") {
+  const auto model = Model::load(kFolder + "version_3_model.safetensors");
+  CHECK(model->impl().features.schema.ngrams == data::Ngrams{3, 4, 50});
+  CHECK(model->impl().features.item_vectors.width() == 2);
+  const data::Dataset data(kFolder + "version_2_data.safetensors");
+  CHECK(data.features().fingerprint() == model->impl().features.fingerprint());
+
+  std::vector<Candidate> candidates(3);
+  const std::vector<float> vector{1, 1};
+  candidates[0].id = "t-1", candidates[1].id = "t-2", candidates[2].id = "new";
+  candidates[2].vector = vector;
+  Request request;
+  request.query.text = "lofi  slepe";
+  request.candidates = candidates;
+  Session session(model);
+  const Response& response = session.rerank(request);
+  REQUIRE(response.ranking.size() == 3);
+  const auto is = [](double value) { return doctest::Approx(value).epsilon(1e-4); };
+  CHECK(response.ranking[0].score == is(-1.67763));
+  CHECK(response.ranking[1].score == is(-2.00863));
+  CHECK(response.ranking[2].score == is(-2.22595));
+}
+
 TEST_CASE("files that need a newer reader are refused, with the version that they need") {
   const TemporaryFolder folder;
   for (const std::string name : {"version_1_data.safetensors", "version_1_model.safetensors"}) {
@@ -74,7 +102,7 @@ TEST_CASE("files that need a newer reader are refused, with the version that the
     std::string bytes = read_all(kFolder + name);
     const std::string needs = R"("min_reader_version":"1")";
     REQUIRE(bytes.find(needs) != std::string::npos);
-    bytes.replace(bytes.find(needs), needs.size(), R"("min_reader_version":"3")");
+    bytes.replace(bytes.find(needs), needs.size(), R"("min_reader_version":"4")");
     write_all(folder / name, bytes);
     try {
       if (name == "version_1_data.safetensors") data::Dataset(folder / name);
@@ -82,7 +110,7 @@ TEST_CASE("files that need a newer reader are refused, with the version that the
       FAIL("expected an error");
     } catch (const Error& e) {
       CHECK(e.code() == ErrorCode::model);
-      CHECK(std::string(e.what()).find("version 3, this one is ") != std::string::npos);
+      CHECK(std::string(e.what()).find("version 4, this one is ") != std::string::npos);
     }
   }
 }
