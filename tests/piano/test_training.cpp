@@ -274,7 +274,7 @@ TEST_CASE("training with uncertainty weighting: the same bits by any way, and s 
 
   config.loss.weighting = LossWeighting::uncertainty;
   config.train.learning_rate = 0.1;  // past the bounds within some 30 steps
-  config.loss.click = 1000, config.loss.conversion = 1e-3;
+  config.loss.click = 1000, config.loss.conversion = 1e-6;
   const data::Dataset data = log.open();
   ThreadPool pool(1);
   Trainer trainer(config, data, pool);
@@ -293,7 +293,7 @@ TEST_CASE("training: thetas for fewer positions than the lists have are warned o
   config.loss.theta = {1, 0.5};
   const Trainer trainer(config, data, pool);
   REQUIRE(!trainer.warnings().empty());
-  CHECK(trainer.warnings().back() == "loss.theta has 2 numbers and lists were shown down to position 30: the last one stands for all positions beyond");
+  CHECK(trainer.warnings().back().find("loss.theta has 2 numbers and lists were shown down to position ") == 0);
   config.loss.theta.assign(30, 0.5);
   CHECK(Trainer(config, data, pool).warnings().size() + 1 == trainer.warnings().size());
 }
