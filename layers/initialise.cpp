@@ -19,7 +19,7 @@ void initialise(ParameterStore& store, std::uint64_t seed) {
     const auto rows = static_cast<double>(p.shape.rows()), cols = static_cast<double>(p.shape.cols());
     if (p.name.ends_with(".gamma")) {
       fill(p, [](RandomStream&) { return 1.0; });
-    } else if (p.name.ends_with(".wide.weight")) {
+    } else if (p.name.ends_with(".wide.weight") || p.name.starts_with("loss.")) {
       fill(p, [](RandomStream&) { return 0.0; });
     } else if (p.name.ends_with(".match.weight")) {
       fill(p, [](RandomStream&) { return 0.1; });

@@ -12,6 +12,7 @@ namespace piano {
 // Four names start elsewhere, so that QDIR's attention has something to learn from at the first step: a query is its words before it is an
 // id ("query.id", 50 times smaller); past queries that look like today's are attended to ("qdir.attention.wq", ".wk": the identity); items
 // like those acted on under such queries are acted on ("*.match.weight": 0.1); a way beside the encoder begins closed ("*.wide.weight": 0).
+// Parameters of the loss ("loss.*") start at 0.
 // Each parameter draws from its own stream, named after it: adding one changes no other.
 void initialise(ParameterStore& store, std::uint64_t seed);
 

@@ -53,8 +53,9 @@ void visit_options(C& c, Visitor&& v) {
     "for very long lists", true);
   v("encoder.points", c.encoder.points, I{1, 4096}, "with encoder.attention = induced: points of a block", true);
   v("encoder.position", c.encoder.position,
-    Choices<PositionMode>{{"none", PositionMode::none}, {"initial_rank", PositionMode::initial_rank}},
-    "position embedding added to each candidate", true);
+    Choices<PositionMode>{{"none", PositionMode::none}, {"initial_rank", PositionMode::initial_rank}, {"displayed", PositionMode::displayed}},
+    "position embedding added to each candidate: none; its initial rank; displayed: where it was shown (what was not shown has a row of its own), "
+    "and in serving where it would be", true);
   v("encoder.positions", c.encoder.positions, I{1, 100000}, "rows of the position table; later ranks share the last one", true);
   v("ian.condition", c.ian.condition, 0, "the list token starts from the refined interest and the query", true);
   v("ian.pool", c.ian.pool, Choices<IanPool>{{"token", IanPool::token}, {"mean", IanPool::mean}, {"attention", IanPool::attention}},
@@ -63,10 +64,16 @@ void visit_options(C& c, Visitor&& v) {
   v("list.label", c.list.label,
     Choices<ListLabel>{{"any", ListLabel::any}, {"fraction", ListLabel::fraction}, {"count", ListLabel::count}},
     "the list's labels: any click / any conversion; the clicked / converted fraction; their counts (Poisson)", true);
-  v("rank.by", c.rank.by, Choices<RankBy>{{"score", RankBy::score}}, "what orders the answer: the items' own scores", true);
+  v("rank.by", c.rank.by, Choices<RankBy>{{"score", RankBy::score}, {"list_search", RankBy::list_search}},
+    "what orders the answer: the items' own scores; list_search: from that order, swaps as long as the list heads like the whole order better "
+    "(needs encoder.position = displayed)", true);
   v("rank.alpha", c.rank.alpha, F{-100, 100}, "weight of log pctr in the score", true);
   v("rank.beta", c.rank.beta, F{-100, 100}, "weight of log pcvr in the score", true);
   v("rank.gamma", c.rank.gamma, F{-100, 100}, "weight of log value in the score", true);
+  v("rank.swaps", c.rank.swaps, I{1, 1000}, "list_search: swaps, at most", true);
+  v("rank.places", c.rank.places, I{2, 100}, "list_search: the first places, any two of which may be swapped", true);
+  v("rank.list_click", c.rank.list_click, F{0, 1000}, "list_search: weight of P_ctr in what an order is worth", true);
+  v("rank.list_conversion", c.rank.list_conversion, F{0, 1000}, "list_search: weight of P_ctr * P_cvr in what an order is worth", true);
   v("loss.click", c.loss.click, F{0, 1000}, "weight of the items' click loss", false);
   v("loss.conversion", c.loss.conversion, F{0, 1000}, "weight of the items' click-and-convert loss (entire space)", false);
   v("loss.list_click", c.loss.list_click, F{0, 1000}, "weight of the list's click loss", false);
@@ -75,7 +82,11 @@ void visit_options(C& c, Visitor&& v) {
   v("loss.listwise_kind", c.loss.listwise_kind,
     Choices<ListwiseLoss>{{"softmax", ListwiseLoss::softmax}, {"lambda", ListwiseLoss::lambda}},
     "the listwise loss: softmax cross-entropy, or LambdaLoss for NDCG (NDCG-Loss2)", false);
+  v("loss.weighting", c.loss.weighting, Choices<LossWeighting>{{"fixed", LossWeighting::fixed}, {"uncertainty", LossWeighting::uncertainty}},
+    "fixed: the terms' weights as given; uncertainty: times exp(-s), plus s / 2, s learnt for each term within -3 .. 3 (Kendall et al. 2018)", false);
   v("loss.lambda", c.loss.lambda, F{0, 1000}, "what a conversion adds to a click in the listwise target", false);
+  v("loss.listwise_value", c.loss.listwise_value, 0,
+    "a conversion adds lambda times what it is worth (the candidate's value, if above 0) to the listwise target", false);
   v("loss.examination", c.loss.examination,
     Choices<LossExamination>{{"none", LossExamination::none}, {"likelihood", LossExamination::likelihood}, {"weighted", LossExamination::weighted}},
     "none: a click is a click; likelihood: P(click at position r) = theta_r * sigmoid(a); weighted: a click counts 1 / max(theta_r, clip) times. "
@@ -88,8 +99,10 @@ void visit_options(C& c, Visitor&& v) {
   v("train.patience", c.train.patience, I{0, many}, "epochs without a better validation before training stops; 0: never", false);
   v("train.seed", c.train.seed, I{0, many}, "seed of initial values, order and dropout", false);
   v("train.select", c.train.select,
-    Choices<SelectBy>{{"ndcg", SelectBy::ndcg}, {"target_mrr", SelectBy::target_mrr}, {"loss", SelectBy::loss}},
-    "what chooses the best epoch, on the validation part: NDCG@10 of click + conversion, MRR of the request's target, or the loss", false);
+    Choices<SelectBy>{{"ndcg", SelectBy::ndcg}, {"target_mrr", SelectBy::target_mrr}, {"loss", SelectBy::loss},
+                      {"revenue", SelectBy::revenue}},
+    "what chooses the best epoch, on the validation part: NDCG@10 of click + conversion, MRR of the request's target, the loss, or revenue@10 "
+    "(conversions times their values)", false);
   v("train.learning_rate", c.train.learning_rate, F{0, 10}, "AdamW's step size", false);
   v("train.schedule", c.train.schedule, Choices<Schedule>{{"constant", Schedule::constant}, {"linear", Schedule::linear}},
     "the step size over time: constant, or falling linearly to 0 at the end of train.epochs", false);
@@ -248,6 +261,21 @@ void check(const Config& c) {
   }
   if (c.loss.examination == LossExamination::likelihood && c.loss.listwise > 0) {
     throw Error(ErrorCode::usage, "loss.listwise: expected 0 with loss.examination = likelihood, which has no listwise term; use weighted");
+  }
+  if (c.rank.by == RankBy::list_search) {
+    if (c.encoder.position != PositionMode::displayed) {
+      throw Error(ErrorCode::usage, "rank.by: list_search compares whole orders, which only a model with encoder.position = displayed can tell apart; "
+                                    "train it with that");
+    }
+    if (c.list.label == ListLabel::count) {
+      throw Error(ErrorCode::usage, "rank.by: list_search compares probabilities, and list.label = count predicts none; use any or fraction");
+    }
+    if (c.rank.list_click + c.rank.list_conversion <= 0) {
+      throw Error(ErrorCode::usage, "rank.list_click, rank.list_conversion: both are 0, no order is worth more than another; set at least one");
+    }
+    if (c.loss.list_click <= 0) {
+      throw Error(ErrorCode::usage, "loss.list_click: expected more than 0 with rank.by = list_search, which asks the list heads, got 0");
+    }
   }
   if (c.model.layers == 0 && (c.model.name == ModelName::ple || c.model.name == ModelName::pear)) {
     throw Error(ErrorCode::usage, std::string("model.layers: model.name = ") + traits(c).key + " is nothing without layers; expected 1 or more, got 0");

@@ -17,14 +17,15 @@ enum class QdirMode { attend, mean, item_only, off };
 enum class QdirQuery { query, query_user };
 enum class QdirValue { query, item, both };
 enum class IanPool { token, mean, attention };
-enum class PositionMode { none, initial_rank };
+enum class PositionMode { none, initial_rank, displayed };
 enum class EncoderAttention { full, induced };
 enum class ListLabel { any, fraction, count };
 enum class LossExamination { none, likelihood, weighted };
 enum class ListwiseLoss { softmax, lambda };
-enum class RankBy { score };
+enum class LossWeighting { fixed, uncertainty };
+enum class RankBy { score, list_search };
 enum class RowUpdates { lazy, dense, catchup };
-enum class SelectBy { ndcg, target_mrr, loss };
+enum class SelectBy { ndcg, target_mrr, loss, revenue };
 enum class Schedule { constant, linear };
 
 struct Config {
@@ -60,10 +61,14 @@ struct Config {
     std::vector<double> theta;
     double clip = 0.05;
     ListwiseLoss listwise_kind = ListwiseLoss::softmax;
+    LossWeighting weighting = LossWeighting::fixed;
+    bool listwise_value = false;
   } loss;
   struct {
     RankBy by = RankBy::score;
     double alpha = 1, beta = 1, gamma = 0;
+    std::int64_t swaps = 10, places = 10;
+    double list_click = 1, list_conversion = 1;
   } rank;
   struct {
     std::int64_t epochs = 20, max_steps = 0, batch = 256, patience = 3, seed = 1;

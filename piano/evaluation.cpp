@@ -1,5 +1,6 @@
 #include "piano/evaluation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -46,10 +47,12 @@ void check_sizes(const LabelledLists& lists, std::span<const Predictions> system
   PIANO_CHECK(lists.value.empty() || lists.value.size() == rows, "values: one per candidate or none");
   PIANO_CHECK(lists.true_conversion.empty() || lists.true_conversion.size() == rows, "true probabilities: one per candidate or none");
   PIANO_CHECK(lists.user.size() == count && lists.target.size() == count, "users and targets: one per list");
+  PIANO_CHECK(lists.truth.item.empty() || (lists.truth.item.size() == rows && lists.best_order.size() == rows), "truth and best order: of all rows");
   PIANO_CHECK(!systems.empty(), "no system to evaluate");
   const auto fits = [](const std::vector<double>& v, std::size_t n) { return v.empty() || v.size() == n; };
   for (const Predictions& s : systems)
-    PIANO_CHECK(s.score.size() == rows && fits(s.pctr, rows) && fits(s.pcvr, rows) && fits(s.list_ctr, count) && fits(s.list_cvr, count),
+    PIANO_CHECK(s.score.size() == rows && fits(s.pctr, rows) && fits(s.pcvr, rows) && fits(s.list_ctr, count) && fits(s.list_cvr, count) &&
+                    fits(s.order_ctr, count) && fits(s.order_cvr, count),
                 s.name + ": the number of predictions does not fit the lists");
 }
 
@@ -137,6 +140,88 @@ class RankingTables {
   ListValues initial_, oracle_;                  // NDCG@10 of the true probabilities
 };
 
+// What whole orders are worth: the truth of a simulator's world, and what a model that judges orders says of them. Every list counts.
+class OrderTables {
+ public:
+  OrderTables(const LabelledLists& lists, std::span<const Predictions> systems, const EvaluationOptions& options) : lists_(lists) {
+    const bool known = !lists.truth.item.empty(), judged = std::any_of(systems.begin(), systems.end(), [](const Predictions& s) { return !s.order_ctr.empty(); });
+    const bool fraction = options.list_label == ListLabel::fraction;
+    std::vector<std::vector<ListValues>> truths;  // [system][clicks, conversions, P_ctr, P_ctr * P_cvr]
+    if (known) {
+      for (const Predictions& s : systems) truths.push_back(true_values(s.score, fraction, options.tie_seed));
+      initial_ = true_values(initial_order(lists).score, fraction, options.tie_seed)[1];
+      best_ = true_values(lists.best_order, fraction, options.tie_seed)[1];
+    }
+    const auto add = [&](const char* name, auto values_of) {
+      rows_.push_back({name, {}});
+      for (std::size_t s = 0; s < systems.size(); ++s) rows_.back().values.push_back(values_of(s));
+    };
+    if (known) add("true clicks a list", [&](std::size_t s) { return truths[s][0]; });
+    if (known) add("true conversions a list", [&](std::size_t s) { return truths[s][1]; });
+    if (options.list_label == ListLabel::count) return;
+    if (known) add("P_ctr, true", [&](std::size_t s) { return truths[s][2]; });
+    if (judged) add("P_ctr, predicted", [&](std::size_t s) { return systems[s].order_ctr; });
+    if (known) add("P_ctr*P_cvr, true", [&](std::size_t s) { return truths[s][3]; });
+    if (judged) add("P_ctr*P_cvr, predicted", [&](std::size_t s) { return systems[s].order_cvr; });
+  }
+
+  void add_rows(ReportBuilder& builder, Table& table) const {
+    for (const Values& of : rows_) {
+      Row& row = builder.add_row(table, of.name, "lists", lists_.size(), 0);
+      for (const ListValues& v : of.values) builder.add_cell(row, v.empty() ? Statistic() : mean(v), v.empty() ? "nobody judged the order" : "");
+    }
+    if (initial_.empty()) return;
+    Row& row = builder.add_row(table, "gap closed, whole orders", "lists", lists_.size(), 0);
+    const std::vector<double> once(static_cast<std::size_t>(lists_.users), 1.0);
+    const bool no_room = !(mean(best_)(once) > mean(initial_)(once));
+    for (const ListValues& v : rows_[1].values) {
+      builder.add_cell(row, gap_closed(mean(v), mean(initial_), mean(best_)), no_room ? "the initial order is the best one found" : "");
+    }
+  }
+
+  void add_differences(ReportBuilder& builder, Table& table, std::size_t subject) const {
+    for (const Values& of : rows_) {
+      Row& row = builder.add_row(table, of.name, "lists", lists_.size(), 0);
+      for (std::size_t s = 0; s < of.values.size(); ++s) {
+        if (s == subject) continue;
+        const bool known = !of.values[s].empty() && !of.values[subject].empty();
+        builder.add_cell(row, known ? difference_statistic(mean(of.values[subject]), mean(of.values[s])) : Statistic(), known ? "" : "nobody judged the order");
+      }
+    }
+  }
+
+ private:
+  struct Values {
+    std::string name;
+    std::vector<ListValues> values;  // [system]; empty: not known
+  };
+
+  std::vector<ListValues> true_values(std::span<const double> score, bool fraction, std::uint64_t tie_seed) const {
+    std::vector<ListValues> values(4);
+    std::vector<data::TrueItem> shown;
+    for (std::int64_t l = 0; l < lists_.size(); ++l) {
+      const auto begin = static_cast<std::size_t>(lists_.offsets[static_cast<std::size_t>(l)]);
+      const auto n = static_cast<std::size_t>(lists_.offsets[static_cast<std::size_t>(l) + 1]) - begin;
+      const auto id = [&](std::int32_t i) { return lists_.item_id(static_cast<std::int64_t>(begin) + i); };
+      shown.clear();
+      for (const std::int32_t i : show_order(score.subspan(begin, n), id, lists_.request_id(l), tie_seed)) {
+        shown.push_back(lists_.truth.item[begin + static_cast<std::size_t>(i)]);
+      }
+      const TrueValue value = true_value(shown, lists_.truth.dials);
+      values[0].push_back(value.clicks), values[1].push_back(value.conversions);
+      const auto items = static_cast<double>(n);
+      values[2].push_back(fraction ? value.clicks / items : value.any_click);
+      values[3].push_back(fraction ? value.conversions / items : value.any_conversion);
+    }
+    return values;
+  }
+  Statistic mean(const ListValues& values) const { return ratio_statistic(user_sums(values, lists_.user, lists_.users, {})); }
+
+  const LabelledLists& lists_;
+  std::vector<Values> rows_;
+  ListValues initial_, best_;  // true conversions; empty without a truth
+};
+
 // A probability that no system predicts has no rows, unless there is a reason to tell.
 void add_probabilities(const LabelledLists& lists, std::span<const Predictions> systems, const EvaluationOptions& options,
                        ReportBuilder& builder, Table& table) {
@@ -174,6 +259,7 @@ Report evaluate(const LabelledLists& lists, std::span<const Predictions> systems
   if (lists.size() == 0) throw Error(ErrorCode::data, "there are no lists to evaluate on");
   check_sizes(lists, systems);
   const RankingTables ranking(lists, systems, options);
+  const OrderTables orders(lists, systems, options);
   ReportBuilder builder;
   Report report;
   report.level = options.bootstrap.level;
@@ -182,6 +268,7 @@ Report evaluate(const LabelledLists& lists, std::span<const Predictions> systems
   for (const Predictions& system : systems) names.push_back(system.name);
   Table all{"all lists", lists.size(), names, {}};
   ranking.add_rows(builder, all, {}, false);
+  orders.add_rows(builder, all);
   add_probabilities(lists, systems, options, builder, all);
   report.tables.push_back(std::move(all));
 
@@ -192,6 +279,7 @@ Report evaluate(const LabelledLists& lists, std::span<const Predictions> systems
     for (std::size_t s = 0; s < names.size(); ++s)
       if (s != subject) differences.columns.push_back(names[s]);
     ranking.add_differences(builder, differences, subject);
+    orders.add_differences(builder, differences, subject);
     report.tables.push_back(std::move(differences));
   }
   for (const Slice& slice : lists.slices) {

@@ -12,6 +12,7 @@
 #include "piano/config.h"
 #include "piano/metrics.h"
 #include "piano/metrics_pointwise.h"
+#include "piano/simulated_truth.h"
 #include "piano/statistics.h"
 
 namespace piano {
@@ -29,6 +30,8 @@ struct LabelledLists {
   std::vector<std::uint8_t> labelled;           // (rows): 1 = shown, labels known; others count for the target alone
   std::vector<double> value;                    // (rows), or empty: what a conversion is worth, 1
   std::vector<double> true_conversion;          // (rows), or empty: a simulator's true conversion probabilities
+  SimulatedTruth truth;                         // of the rows, or none: what a simulator's users would answer to any order
+  std::vector<double> best_order;               // (rows), with `truth`: best_order()
   std::vector<std::int32_t> user;               // (lists): 0 .. users-1; a list without a user has one of its own
   std::int32_t users = 0;
   std::vector<std::int32_t> target;             // (lists): place within the list, or -1
@@ -45,7 +48,8 @@ struct Predictions {
   std::string name;
   std::vector<double> score;                // (rows): what the list is sorted by, descending
   std::vector<double> pctr, pcvr;           // (rows): P(click), P(conversion | click)
-  std::vector<double> list_ctr, list_cvr;   // (lists): P_ctr, P_cvr (conversion given click)
+  std::vector<double> list_ctr, list_cvr;   // (lists): P_ctr, P_cvr (conversion given click), of the lists in the first ranker's order
+  std::vector<double> order_ctr = {}, order_cvr = {};  // (lists): P_ctr, P_ctr * P_cvr of the lists in this system's order, by a model that judges orders
 };
 
 Predictions initial_order(const LabelledLists& lists);

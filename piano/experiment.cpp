@@ -77,10 +77,8 @@ std::vector<Outcome> answers(const SimulatedTruth& truth, std::span<const std::i
 ExpectedAnswer expected_answer(const SimulatedTruth& truth, std::span<const std::int64_t> offsets, std::span<const double> score) {
   ExpectedAnswer total;
   each_shown(truth, offsets, score, [&](std::size_t, std::span<const data::TrueItem> shown) {
-    for (std::size_t i = 0; i < shown.size(); ++i) {
-      const double seen = data::examination(i + 1, truth.dials.position_bias) * data::competition(shown, i, truth.dials.eta);
-      total.clicks += seen * shown[i].click, total.conversions += seen * shown[i].click * shown[i].convert;
-    }
+    const TrueValue value = true_value(shown, truth.dials);
+    total.clicks += value.clicks, total.conversions += value.conversions;
   });
   const auto lists = static_cast<double>(offsets.size() - 1);
   return {total.clicks / lists, total.conversions / lists};

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/simulator_response.h"
+#include "piano/simulated_truth.h"
 #include "piano/statistics_experiment.h"
 
 namespace piano {
@@ -32,11 +32,6 @@ struct ExperimentMetric {
 };
 std::span<const ExperimentMetric> experiment_metrics();
 
-// A simulator's world: what the list would have been answered in any order.
-struct SimulatedTruth {
-  std::vector<data::TrueItem> item;  // (rows)
-  data::ResponseDials dials;
-};
 // List l is rows offsets[l] .. offsets[l+1]-1 in the first ranker's order; it is sorted by descending score[row], equal scores as they stand, and
 // answered by one draw that is a function of the seed and the list.
 std::vector<Outcome> answers(const SimulatedTruth& truth, std::span<const std::int64_t> offsets, std::span<const double> score, std::uint64_t seed);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "engine/ops/ops.h"
 #include "piano/models.h"
@@ -11,7 +12,7 @@ namespace piano {
 LossWeights loss_weights(const Config& config) {
   const ModelTraits& model = traits(config);
   LossWeights weights{{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
-                      config.loss.lambda, config.list.label, model.clicked_items, LossWeights::Listwise::softmax, !model.probabilities,
+                      config.loss.lambda, config.loss.listwise_value, config.list.label, model.clicked_items, LossWeights::Listwise::softmax, !model.probabilities,
                       {config.loss.examination, config.loss.theta, config.loss.clip}};
   if (model.attention_rank) weights.listwise = LossWeights::Listwise::attention_rank;
   else if (config.loss.listwise_kind == ListwiseLoss::lambda) weights.listwise = LossWeights::Listwise::lambda;
@@ -19,6 +20,12 @@ LossWeights loss_weights(const Config& config) {
   if (!model.list_conversion) weights.term[kListConversion] = 0;
   if (weights.scores) weights.term = {0, 0, 0, 0, 1};
   return weights;
+}
+
+void declare_log_variances(ParameterStore& store, LossWeights& weights) {
+  for (std::size_t t = 0; t < kLossTerms; ++t) {
+    if (weights.term[t] > 0) weights.log_variance[t] = store.add("loss.log_variance." + std::string(kLossNames[t]), {1, 1}, false);
+  }
 }
 
 ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label) {
@@ -45,7 +52,12 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
   const auto add_term = [&](LossTerm which, Tensor sum, std::int64_t count) {
     const Tensor mean = scale(ctx, sum, 1.0 / static_cast<double>(std::max<std::int64_t>(count, 1)));
     if (terms != nullptr) (*terms)[which] = mean.item();
-    const Tensor weighted = scale(ctx, mean, weights.term[which]);
+    Tensor weighted = scale(ctx, mean, weights.term[which]);
+    if (const ParameterId id = weights.log_variance[which]) {
+      const Tensor s = ctx.parameter(id);  // (1, 1)
+      weighted = mul(ctx, weighted, exp(ctx, scale(ctx, s, -1)));
+      if (ctx.first_list == 0) weighted = add(ctx, weighted, scale(ctx, s, 0.5));
+    }
     total = total ? add(ctx, total, weighted) : weighted;
   };
   const auto wanted = [&](LossTerm which) { return weights.term[which] > 0; };
@@ -95,7 +107,7 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
       for (std::int32_t i = batch.offsets[static_cast<std::size_t>(l)]; i < batch.offsets[static_cast<std::size_t>(l) + 1]; ++i) {
         const auto k = static_cast<std::size_t>(i);
         if (batch.labelled[k] == 0) continue;
-        double g = batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k];
+        double g = batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k] * (weights.values ? std::max(batch.value[k], 0.0f) : 1.0f);
         if (weights.examination) g *= static_cast<float>(weights.examination.weight(batch.position[k]));
         if (weights.listwise == LossWeights::Listwise::attention_rank && g > 0) g = std::exp(g);  // DLCM's psi
         row[known] = i, gain[known++] = g;

@@ -28,12 +28,22 @@ struct LossCounts {
 struct LossWeights {
   std::array<double, kLossTerms> term{};  // 0: the term is not computed
   double lambda = 1;                      // listwise target: click + lambda * conversion
+  bool values = false;                    // ... * the candidate's value, at least 0
   ListLabel label = ListLabel::any;
   bool clicked_items = false;             // the conversion term is BCE(z, pcvr) over the clicked items, not click-and-convert over all
   enum class Listwise { softmax, attention_rank, lambda } listwise = Listwise::softmax;  // attention_rank: DLCM's
   bool scores = false;                    // the listwise term looks at the click logit itself, which is a score
   ExaminationLoss examination{};          // position bias (loss_examination.h); list terms know nothing of it
+  std::array<ParameterId, kLossTerms> log_variance{};  // loss.weighting = uncertainty: s of each term that is on, else none
 };
+
+// loss.weighting = uncertainty (Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", arXiv 1705.07115): with
+// s_k = log sigma_k^2 the loss is L = sum_k exp(-s_k) w_k L_k + s_k / 2, their eq. 10 for cross-entropies (1 / sigma^2 L + log sigma). At the best
+// s_k = log(2 w_k L_k): the w_k are where the weights start, not where they end. s_k begins at 0; after each step it is put back into -3 .. 3, so
+// that a term that has all but vanished cannot take over, nor one be given up.
+inline constexpr double kMostLogVariance = 3;
+// Declares loss.log_variance.<term> for each term that is on.
+void declare_log_variances(ParameterStore& store, LossWeights& weights);
 
 // Of config.model.name: the terms that it has, weighted by the options that it reads.
 LossWeights loss_weights(const Config& config);
@@ -42,7 +52,7 @@ LossWeights loss_weights(const Config& config);
 struct ListTargets { float click = 0, conversion = 0; bool labelled = false; };
 ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label);
 
-// The weighted sum (1, 1). `terms`, when given, receives each term's unweighted share.
+// The weighted sum (1, 1). s_k / 2 is counted once a batch, with its first list. `terms`, when given, receives each term's unweighted share.
 Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights, const LossCounts& counts,
             std::array<double, kLossTerms>* terms = nullptr);
 

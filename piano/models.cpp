@@ -53,10 +53,17 @@ const std::vector<Readers>& rows() {
       {"loss.list_conversion", {piano}},
       {"loss.listwise", {piano}},
       {"loss.listwise_kind", {piano}},
+      {"loss.listwise_value", {piano, prm}},
       {"loss.lambda", {piano, dlcm, prm, setrank}},
       {"loss.examination", {piano, dnn, din, esmm, mir, pear}},
       {"loss.theta", {piano, dnn, din, esmm, mir, pear}},
       {"loss.clip", {piano, dnn, din, esmm, mir, pear}},
+      {"loss.weighting", {piano, dnn, din, esmm, mmoe, ple, mir, pear}},
+      {"rank.by", {piano}},
+      {"rank.swaps", {piano}},
+      {"rank.places", {piano}},
+      {"rank.list_click", {piano}},
+      {"rank.list_conversion", {piano}},
       {"rank.beta", {piano, dnn, din, esmm, mmoe, ple, mir, pear}, "0"},
   };
   return table;

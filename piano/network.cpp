@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/base/error.h"
 #include "piano/baselines/contextual.h"
 #include "piano/baselines/listwise.h"
 #include "piano/baselines/multitask.h"
@@ -13,6 +14,10 @@ namespace piano {
 Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
   HistoryMemory memory;
   return forward(ctx, batch, memory);
+}
+
+Logits Network::judge(const Context&, Tensor, Tensor, std::span<const std::int32_t>) const {
+  throw Error(ErrorCode::internal, "this model does not judge whole orders");
 }
 
 void Network::attention_weights(const Context&, const data::Batch&, std::span<double> out) const { std::fill(out.begin(), out.end(), 0.0); }

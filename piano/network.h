@@ -19,6 +19,7 @@ namespace piano {
 struct Logits {
   Tensor click, conversion;            // (rows, 1), per candidate; conversion may be none
   Tensor list_click, list_conversion;  // (lists, 1), or none; with list.label = count: log-rates before softplus
+  Tensor content = {}, token = {};     // what judge() takes, from a model that judges orders: (rows, d), and (lists, d) or none
 };
 
 // What a network computed of a history, whatever is asked for: a function of the batch's history columns alone.
@@ -40,11 +41,16 @@ class Network {
   };
   virtual MemoryColumns memory_columns() const { return {}; }
 
+  // What the list heads say of one list in several orders: list_click and list_conversion, (orders, 1). `content` (n, d) and `token` (1, d) are
+  // the list's, from a forward; candidate i of order s is shown at positions[s * n + i], from 1.
+  // requires: traits().list_conversion, encoder.position = displayed
+  virtual Logits judge(const Context& ctx, Tensor content, Tensor token, std::span<const std::int32_t> positions) const;
+
   // The weight of each past event of the batch, (history rows): for people. Zeros where no current query attends to the past.
   virtual void attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const;
 
   // Which rows of which tables a batch reads (repeats included), before id dropout. For optimisers that update rows on demand.
-  // Initial ranks are as in the batch: those past the last row of the position table stand for that row.
+  // Ranks and positions are as in the batch: those past the last row of the position table stand for that row.
   using VisitRows = std::function<void(ParameterId, std::span<const std::int32_t>)>;
   virtual void visit_rows(const data::Batch& batch, const VisitRows& visit) const = 0;
 

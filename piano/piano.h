@@ -24,12 +24,14 @@ struct Ranked {
   std::string_view id;    // a view of the request's own string
   std::int32_t rank = 0;  // 1 = top
   std::int32_t from = 0;  // the initial rank, 1 = top
-  double score = 0;       // alpha log pctr + beta log pcvr + gamma log value (docs/models.md); exact ties by initial rank
+  double score = 0;       // alpha log pctr + beta log pcvr + gamma log value (docs/models.md); exact ties by initial rank. With rank.by =
+                          // list_search the order is another, and these numbers are those of the order that the search began with
   float ctr = 0;          // P(click)
   float cvr = 0;          // P(conversion | click)
 };
 
 struct Response {
+  // Of the list in the first ranker's order; with rank.by = list_search, in the order returned.
   float list_ctr = 0;              // P(any click), or the expected fraction or count, as list.label says
   float list_cvr = 0;              // the same for conversions; a probability is the one given a click. NaN: the model gives none
   std::span<const Ranked> ranking; // best first; valid until the session's next call

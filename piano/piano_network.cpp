@@ -10,6 +10,11 @@ namespace {
 
 constexpr std::uint32_t kPast = site_hash("past");  // salt of random numbers for past queries and items
 
+// The same row for every list.
+std::span<const std::int32_t> zeros(const Context& ctx, std::int32_t lists) {
+  return indices(ctx, lists, [&](std::int32_t* out) { std::fill(out, out + lists, 0); });
+}
+
 }  // namespace
 
 PianoNetwork::PianoNetwork(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : config_(config) {
@@ -71,13 +76,39 @@ Qdir::Input PianoNetwork::past(const Context& ctx, const data::Batch& batch, con
   return past;
 }
 
+// The list token and the encoder: x_i with positions (rows, d), x_0 (lists, d).
+PianoNetwork::Encoded PianoNetwork::encode(const Context& ctx, Tensor x, Tensor token, Ragged rows) const {
+  if (config_.ian.pool == IanPool::token) {
+    x = prepend_row(ctx, token, x, rows);                                             // (rows + lists, d)
+    const TokenRows t = with_token(ctx, rows);
+    for (const EncoderBlock& block : blocks_) x = block(ctx, x, t.rows);
+    x = final_norm_(ctx, x);
+    const Tensor h_0 = gather_rows(ctx, x, t.tokens);
+    return {gather_rows(ctx, x, t.candidates), h_0};
+  }
+  for (const EncoderBlock& block : blocks_) x = block(ctx, x, rows);
+  const Tensor h_i = final_norm_(ctx, x);
+  if (config_.ian.pool == IanPool::mean) return {h_i, segment_mean(ctx, h_i, rows)};
+  const Tensor query = gather_rows(ctx, ctx.parameter(pool_query_), zeros(ctx, rows.lists));  // (lists, d)
+  return {h_i, attention(ctx, query, h_i, h_i, one_row_per_list(ctx, rows.lists), rows, 1)};
+}
+
+Logits PianoNetwork::judge(const Context& ctx, Tensor content, Tensor token, std::span<const std::int32_t> positions) const {
+  const auto n = static_cast<std::int32_t>(content.shape().rows()), all = static_cast<std::int32_t>(positions.size()), orders = all / n;
+  const auto offsets = indices(ctx, orders + 1, [&](std::int32_t* out) { for (std::int32_t s = 0; s <= orders; ++s) out[s] = s * n; });
+  const auto repeated = indices(ctx, all, [&](std::int32_t* out) { for (std::int32_t i = 0; i < all; ++i) out[i] = i % n; });
+  const Ragged rows{offsets.data(), orders}, lists = one_row_per_list(ctx, orders);
+  const Tensor x = join_.place(ctx, gather_rows(ctx, content, repeated), positions, rows);  // (orders * n, d)
+  const Tensor h_0 = encode(ctx, x, token ? gather_rows(ctx, token, zeros(ctx, orders)) : token, rows).list;
+  return {{}, {}, list_click_head_(ctx, h_0, lists), list_conversion_head_(ctx, h_0, lists)};
+}
+
 Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const {
   const bool remembered = static_cast<bool>(memory.v);
   const RequestEncoder::Lists e = request_.lists(ctx, batch);
   const Qdir::Input in = past(ctx, batch, e, !remembered);
   if (!remembered) memory = qdir_.remember(ctx, in);
   const Ragged rows = e.candidates;
-  const std::int32_t lists = rows.lists;
   const auto spread = [&](Tensor per_list) { return gather_rows(ctx, per_list, e.list_of); };  // (lists, d) -> (rows, d)
 
   const auto [p, attended] = qdir_(ctx, in, memory);                                  // (lists, d), (rows, qdir.match_columns), or none
@@ -86,30 +117,15 @@ Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, Histo
   // x_i = W_x [e_i ; e_q ; e_u ; e_ctx ; p ; e_i * p ; dense ; match ; s0] + P[r_i]
   const Tensor matched = p ? mul(ctx, e_i, spread(p)) : Tensor{};                     // (rows, d)
   const Tensor known = request_.known(ctx, batch);                                    // (rows, known columns)
-  Tensor x = join_(ctx, batch, e, e_i, matched, known, p);                            // (rows, d)
+  const Tensor content = join_.content(ctx, e, e_i, matched, known, p);               // (rows, d)
+  const Tensor x = join_.place(ctx, content, join_.positions(batch), rows);
 
-  Tensor h_i, h_0;  // (rows, d), (lists, d)
+  Tensor token;  // x_0 = a + W_a [p ; e_q] goes before each list's candidates and takes part in the attention
   if (config_.ian.pool == IanPool::token) {
-    // x_0 = a + W_a [p ; e_q] goes before each list's candidates and takes part in the attention.
-    const auto zeros = indices(ctx, lists, [&](std::int32_t* out) { std::fill(out, out + lists, 0); });
-    Tensor token = gather_rows(ctx, ctx.parameter(token_), zeros);                    // (lists, d)
+    token = gather_rows(ctx, ctx.parameter(token_), zeros(ctx, rows.lists));          // (lists, d)
     if (config_.ian.condition) token = add(ctx, token, token_condition_(ctx, concat(ctx, {p, e.query})));
-    x = prepend_row(ctx, token, x, rows);                                             // (rows + lists, d)
-    const TokenRows t = with_token(ctx, rows);
-    for (const EncoderBlock& block : blocks_) x = block(ctx, x, t.rows);
-    x = final_norm_(ctx, x);
-    h_0 = gather_rows(ctx, x, t.tokens);
-    h_i = gather_rows(ctx, x, t.candidates);
-  } else {
-    for (const EncoderBlock& block : blocks_) x = block(ctx, x, rows);
-    h_i = final_norm_(ctx, x);
-    if (config_.ian.pool == IanPool::mean) {
-      h_0 = segment_mean(ctx, h_i, rows);
-    } else {
-      const auto zeros = indices(ctx, lists, [&](std::int32_t* out) { std::fill(out, out + lists, 0); });
-      h_0 = attention(ctx, gather_rows(ctx, ctx.parameter(pool_query_), zeros), h_i, h_i, e.lists, rows, 1);
-    }
   }
+  const auto [h_i, h_0] = encode(ctx, x, token, rows);
 
   const auto logit = [&, matches = attended](Tensor deep, const Linear& wide, const Linear& match_weights) {  // (rows, 1)
     if (known) deep = add(ctx, deep, wide(ctx, known));
@@ -118,7 +134,7 @@ Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, Histo
   const Tensor fed_back = config_.ian.feedback ? h_0 : Tensor{};                      // the item heads see [h_i ; h_0], or h_i
   return {logit(click_head_(ctx, h_i, rows, fed_back, e.list_of), click_wide_, click_match_),
           logit(conversion_head_(ctx, h_i, rows, fed_back, e.list_of), conversion_wide_, conversion_match_), list_click_head_(ctx, h_0, e.lists),
-          list_conversion_head_(ctx, h_0, e.lists)};
+          list_conversion_head_(ctx, h_0, e.lists), content, token};
 }
 
 void PianoNetwork::attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const {

@@ -15,11 +15,14 @@ class PianoNetwork : public Network {
   PianoNetwork(const Config& config, const data::FeatureSpace& features, ParameterStore& store);
 
   MemoryColumns memory_columns() const override;
+  Logits judge(const Context& ctx, Tensor content, Tensor token, std::span<const std::int32_t> positions) const override;
   void attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const override;  // QDIR's
   void visit_rows(const data::Batch& batch, const VisitRows& visit) const override;
 
  private:
   Logits forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const override;
+  struct Encoded { Tensor items, list; };  // h_i (rows, d), h_0 (lists, d)
+  Encoded encode(const Context& ctx, Tensor x, Tensor token, Ragged rows) const;
   Qdir::Input past(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, bool with_history) const;
 
   Config config_;

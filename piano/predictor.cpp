@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "engine/base/random.h"
+#include "piano/list_search.h"
 #include "piano/model_file.h"
 #include "piano/models.h"
 
@@ -63,12 +64,16 @@ struct Predictor::Worker {
   Worker(const data::FeatureSpace& features, data::BuilderLimits limits) : builder(features, limits) {}
   data::BatchBuilder builder;
   data::Batch batch;
-  Arena arena;
+  Arena arena, judging;
+  JudgedList list;
+  std::vector<double> score;       // of one list
+  std::vector<std::int32_t> order, orders;
+  std::vector<float> click, conversion;
 };
 
 Predictor::Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
                      const data::BatchBuilder& builder, ThreadPool& pool)
-    : network_(network), parameters_(parameters), pool_(pool) {
+    : config_(config), network_(network), parameters_(parameters), pool_(pool) {
   for (int w = 0; w < pool.size(); ++w) {
     workers_.push_back(std::make_unique<Worker>(features, builder_limits(config)));
     workers_.back()->builder.share_maps_with(builder);
@@ -77,39 +82,95 @@ Predictor::Predictor(const Config& config, const Network& network, const Paramet
 
 Predictor::~Predictor() = default;
 
-PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const std::int64_t> requests, bool permute_past_queries) {
-  PredictedLogits out;
-  for (const std::int64_t r : requests) out.offsets.push_back(out.offsets.back() + data.candidate_end(r) - data.candidate_begin(r));
-  const auto candidates = static_cast<std::size_t>(out.offsets.back());
-  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
-  out.click.resize(candidates), out.conversion.resize(candidates, kNone), out.recency.resize(candidates), out.value.resize(candidates);
-  out.list_click.resize(requests.size(), kNone), out.list_conversion.resize(requests.size(), kNone);
-
+// Builds the requests' micro-batches, a few lists each, and calls visit(worker, context, first request, first candidate) for each, from all workers.
+void Predictor::each_micro_batch(const data::Dataset& data, std::span<const std::int64_t> requests,
+                                 const std::function<void(Worker&, const Context&, std::size_t, std::int64_t)>& visit) {
   packed_.pack(parameters_, cpu_device());
-  const auto workers = static_cast<std::size_t>(pool_.size());
+  std::vector<std::int64_t> rows{0};
   std::int64_t longest = 0;
-  for (std::size_t i = 0; i < requests.size(); ++i) longest = std::max(longest, out.offsets[i + 1] - out.offsets[i]);
-  const std::size_t lists = longest > kLongList ? 1 : kLists;
+  for (const std::int64_t r : requests) {
+    const std::int64_t size = data.candidate_end(r) - data.candidate_begin(r);
+    longest = std::max(longest, size);
+    rows.push_back(rows.back() + size);
+  }
+  const std::size_t workers = workers_.size(), lists = longest > kLongList ? 1 : kLists;
   pool_.run([&](int worker) {
     Worker& w = *workers_[static_cast<std::size_t>(worker)];
     for (std::size_t at = static_cast<std::size_t>(worker) * lists; at < requests.size(); at += workers * lists) {
-      const std::size_t count = std::min(lists, requests.size() - at);
-      w.builder.build(requests.subspan(at, count), w.batch);
-      if (permute_past_queries) permute(w.batch);
+      w.builder.build(requests.subspan(at, std::min(lists, requests.size() - at)), w.batch);
+      if (config_.encoder.position == PositionMode::displayed) show_by_initial_rank(w.batch);
       w.arena.reset();
       Context ctx;
       ctx.device = &cpu_device();
       ctx.arena = &w.arena;
       ctx.parameters = &parameters_;
       ctx.packed = &packed_;
-      const Logits logits = network_(ctx, w.batch);
-      const std::int64_t first = out.offsets[at];
-      copy(logits.click, out.click, first);
-      copy(logits.conversion, out.conversion, first);
-      copy(logits.list_click, out.list_click, static_cast<std::int64_t>(at));
-      copy(logits.list_conversion, out.list_conversion, static_cast<std::int64_t>(at));
-      std::copy(w.batch.recency.begin(), w.batch.recency.end(), out.recency.begin() + first);
-      std::copy(w.batch.value.begin(), w.batch.value.end(), out.value.begin() + first);
+      visit(w, ctx, at, rows[at]);
+    }
+  });
+}
+
+PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const std::int64_t> requests, bool permute_past_queries) {
+  PredictedLogits out;
+  for (const std::int64_t r : requests) out.offsets.push_back(out.offsets.back() + data.candidate_end(r) - data.candidate_begin(r));
+  const auto candidates = static_cast<std::size_t>(out.offsets.back());
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  const bool searches = config_.rank.by == RankBy::list_search;
+  out.click.resize(candidates), out.conversion.resize(candidates, kNone), out.recency.resize(candidates), out.value.resize(candidates);
+  out.list_click.resize(requests.size(), kNone), out.list_conversion.resize(requests.size(), kNone);
+  if (searches) out.place.resize(candidates);
+
+  each_micro_batch(data, requests, [&](Worker& w, const Context& ctx, std::size_t at, std::int64_t first) {
+    if (permute_past_queries) permute(w.batch);
+    const Logits logits = network_(ctx, w.batch);
+    copy(logits.click, out.click, first);
+    copy(logits.conversion, out.conversion, first);
+    copy(logits.list_click, out.list_click, static_cast<std::int64_t>(at));
+    copy(logits.list_conversion, out.list_conversion, static_cast<std::int64_t>(at));
+    std::copy(w.batch.recency.begin(), w.batch.recency.end(), out.recency.begin() + first);
+    std::copy(w.batch.value.begin(), w.batch.value.end(), out.value.begin() + first);
+    if (!searches) return;
+    ListSearch search(config_);
+    Context judging = ctx;
+    judging.arena = &w.judging;
+    for (std::int32_t l = 0; l < w.batch.lists; ++l) {
+      const std::int32_t begin = w.batch.offsets[static_cast<std::size_t>(l)], end = w.batch.offsets[static_cast<std::size_t>(l) + 1];
+      w.score.clear();
+      for (auto i = static_cast<std::size_t>(first + begin); i < static_cast<std::size_t>(first + end); ++i) {
+        w.score.push_back(ranking_score(config_, out.click[i], out.conversion[i], out.value[i]));
+      }
+      order_by_score(w.score, w.order);
+      w.list.take(logits, l, begin, end);
+      search.improve(judging, network_, w.list, w.order);
+      for (std::size_t place = 0; place < w.order.size(); ++place) {
+        out.place[static_cast<std::size_t>(first + begin + w.order[place])] = static_cast<std::int32_t>(place);
+      }
+    }
+  });
+  return out;
+}
+
+std::vector<JudgedOrders> Predictor::judge(const data::Dataset& data, std::span<const std::int64_t> requests,
+                                           std::span<const std::span<const double>> scores) {
+  std::vector<JudgedOrders> out(scores.size());
+  for (JudgedOrders& o : out) o.list_click.resize(requests.size()), o.list_conversion.resize(requests.size());
+  each_micro_batch(data, requests, [&](Worker& w, const Context& ctx, std::size_t at, std::int64_t first) {
+    const Logits logits = network_(ctx, w.batch);
+    Context judging = ctx;
+    judging.arena = &w.judging;
+    for (std::int32_t l = 0; l < w.batch.lists; ++l) {
+      const std::int32_t begin = w.batch.offsets[static_cast<std::size_t>(l)], end = w.batch.offsets[static_cast<std::size_t>(l) + 1];
+      w.orders.clear();
+      for (const std::span<const double> score : scores) {
+        order_by_score(score.subspan(static_cast<std::size_t>(first + begin), static_cast<std::size_t>(end - begin)), w.order);
+        w.orders.insert(w.orders.end(), w.order.begin(), w.order.end());
+      }
+      w.list.take(logits, l, begin, end);
+      w.list.judge(judging, network_, w.orders, w.click, w.conversion);
+      for (std::size_t s = 0; s < scores.size(); ++s) {
+        out[s].list_click[at + static_cast<std::size_t>(l)] = w.click[s];
+        out[s].list_conversion[at + static_cast<std::size_t>(l)] = w.conversion[s];
+      }
     }
   });
   return out;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -22,6 +23,12 @@ struct PredictedLogits {
   std::vector<float> list_click, list_conversion;// (requests)
   std::vector<float> recency;                    // (candidates): Batch::recency, for last-interacted-first
   std::vector<float> value;                      // (candidates)
+  std::vector<std::int32_t> place;               // (candidates), from 0: where list_search puts each; empty with rank.by = score
+};
+
+// What a model says of whole orders, (requests) each.
+struct JudgedOrders {
+  std::vector<float> list_click, list_conversion;  // logits
 };
 
 // alpha log pctr + beta log pcvr + gamma log value, in double: what orders the answer. Of a model whose click logit is a score (traits()) the
@@ -39,10 +46,18 @@ class Predictor {
 
   // `permute_past_queries`: a control. Each history's queries change places among its events at random (a function of the request alone), so
   // that items, actions and ages stay and only "under which query" is wrong. A model that reads past queries must lose by it.
+  // With encoder.position = displayed the candidates stand at their initial ranks, as in serving, wherever the log showed them.
   PredictedLogits predict(const data::Dataset& data, std::span<const std::int64_t> requests, bool permute_past_queries = false);
+  // The list heads' logits of the lists as they are sorted by each of `scores`, (candidates) each; equal scores by initial rank.
+  // requires: a model with list heads and encoder.position = displayed
+  std::vector<JudgedOrders> judge(const data::Dataset& data, std::span<const std::int64_t> requests,
+                                  std::span<const std::span<const double>> scores);
 
  private:
   struct Worker;
+  void each_micro_batch(const data::Dataset& data, std::span<const std::int64_t> requests,
+                        const std::function<void(Worker&, const Context&, std::size_t first, std::int64_t row)>& visit);
+  const Config& config_;
   const Network& network_;
   const ParameterStore& parameters_;
   PackedWeights packed_;

@@ -66,26 +66,35 @@ Join Join::declare(ParameterStore& store, const Config& config, const RequestEnc
   Join join;
   join.item = Linear::declare(store, "join.item", d + item_columns + request.known_columns(), d);
   join.list = Linear::declare(store, "join.list", shared * d + list_columns, d, false);
-  if (positions && config.encoder.position == PositionMode::initial_rank) {
-    join.position = Embedding::declare(store, "encoder.position", config.encoder.positions, d, 0);
+  if (positions && config.encoder.position != PositionMode::none) {
+    join.displayed = config.encoder.position == PositionMode::displayed;
+    join.position = Embedding::declare(store, "encoder.position", config.encoder.positions + (join.displayed ? 1 : 0), d, 0);
   }
   return join;
 }
 
-Tensor Join::operator()(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, Tensor items, Tensor added_to_items,
-                        Tensor known, Tensor added_to_lists) const {
-  const Tensor x = add(ctx, item(ctx, concat(ctx, {items, added_to_items, known})),
-                       gather_rows(ctx, list(ctx, concat(ctx, {lists.query, lists.user, lists.context, added_to_lists})), lists.list_of));
+Tensor Join::content(const Context& ctx, const RequestEncoder::Lists& lists, Tensor items, Tensor added_to_items, Tensor known,
+                     Tensor added_to_lists) const {
+  return add(ctx, item(ctx, concat(ctx, {items, added_to_items, known})),
+             gather_rows(ctx, list(ctx, concat(ctx, {lists.query, lists.user, lists.context, added_to_lists})), lists.list_of));
+}
+
+Tensor Join::place(const Context& ctx, Tensor x, std::span<const std::int32_t> positions, Ragged candidates) const {
   if (!position.table) return x;
   const auto last = static_cast<std::int32_t>((*ctx.parameters)[position.table].shape.rows() - 1);
-  const auto ranks = indices(ctx, batch.rows(), [&](std::int32_t* out) {
-    for (std::int32_t i = 0; i < batch.rows(); ++i) out[i] = std::min(batch.rank[static_cast<std::size_t>(i)], last);
+  const auto rows = indices(ctx, candidates.rows(), [&](std::int32_t* out) {
+    for (std::size_t i = 0; i < positions.size(); ++i) out[i] = std::min(positions[i], last);
   });
-  return add(ctx, x, position(ctx, ranks, lists.candidates));
+  return add(ctx, x, position(ctx, rows, candidates));
+}
+
+Tensor Join::operator()(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, Tensor items, Tensor added_to_items,
+                        Tensor known, Tensor added_to_lists) const {
+  return place(ctx, content(ctx, lists, items, added_to_items, known, added_to_lists), positions(batch), lists.candidates);
 }
 
 void Join::visit_rows(const data::Batch& batch, const Network::VisitRows& visit) const {
-  if (position.table) visit(position.table, batch.rank);
+  if (position.table) visit(position.table, positions(batch));
 }
 
 }  // namespace piano

@@ -35,13 +35,19 @@ struct RequestEncoder {
 // candidate to candidate and those that a list shares, so that the list's share is computed once per list.
 struct Join {
   Linear item, list;
-  Embedding position;                      // none without positions
+  Embedding position;                      // none without positions; with encoder.position = displayed, row 0 is "not shown"
+  bool displayed = false;                  // else by initial rank
 
   // `item_columns`, `list_columns`: the widths of what the model adds, per candidate and per list.
   static Join declare(ParameterStore& store, const Config& config, const RequestEncoder& request, bool positions, std::int64_t item_columns,
                       std::int64_t list_columns);
   Tensor operator()(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, Tensor items, Tensor added_to_items,
                     Tensor known, Tensor added_to_lists) const;
+  // The two halves of it: all but P[..], and x + P[positions], rows past the table's last standing for that.
+  Tensor content(const Context& ctx, const RequestEncoder::Lists& lists, Tensor items, Tensor added_to_items, Tensor known,
+                 Tensor added_to_lists) const;
+  Tensor place(const Context& ctx, Tensor x, std::span<const std::int32_t> positions, Ragged candidates) const;
+  std::span<const std::int32_t> positions(const data::Batch& batch) const { return displayed ? batch.position : batch.rank; }
 
   void visit_rows(const data::Batch& batch, const Network::VisitRows& visit) const;
 };

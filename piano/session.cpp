@@ -9,6 +9,7 @@
 #include "engine/core/device.h"
 #include "engine/ops/shared_forward.h"
 #include "piano/history_cache.h"
+#include "piano/list_search.h"
 #include "piano/model_file.h"
 #include "piano/models.h"
 #include "piano/piano.h"
@@ -29,6 +30,7 @@ struct Session::Impl {
     kept = model->impl().network->memory_columns();
     if (options.threads > 1) shared.emplace(options.threads);
     if (model->impl().tables_unchecked) guard.emplace(*model->impl().file, model->impl().parameters);
+    if (config.rank.by == RankBy::list_search) search.emplace(config);
     if (kept.v > 0 && config.model.max_history > 0 && options.history_cache_bytes > 0) {
       const auto events = static_cast<std::size_t>(config.model.max_history);
       const std::size_t keys = kKeysPerEvent + (model->impl().features.schema.ngrams.on() ? kKeysOfNgrams : 0);
@@ -36,7 +38,9 @@ struct Session::Impl {
     }
   }
 
+  Context context();
   Logits forward();
+  void search_order(const Logits& logits);
 
   std::shared_ptr<const Model> model;
   data::BatchBuilder builder;
@@ -47,7 +51,10 @@ struct Session::Impl {
   Network::MemoryColumns kept;        // per past event
   std::optional<HistoryCache> histories;
   std::vector<std::int32_t> history;  // this request's key
-  std::vector<Ranked> ranking;
+  std::optional<ListSearch> search;
+  JudgedList list;
+  std::vector<std::int32_t> order;    // the search's: order[place] = candidate
+  std::vector<Ranked> ranking, by_rank;
   Response response;
 };
 
@@ -55,15 +62,20 @@ Session::Session(std::shared_ptr<const Model> model, SessionOptions options) : i
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 
-// The logits of `batch`, one list.
-Logits Session::Impl::forward() {
-  arena.reset();
+Context Session::Impl::context() {
   Context ctx;
   ctx.device = &cpu_device();
   ctx.arena = &arena;
   ctx.parameters = &model->impl().parameters;
   ctx.packed = &model->impl().packed;
   if (shared) ctx.shared = &*shared;
+  return ctx;
+}
+
+// The logits of `batch`, one list.
+Logits Session::Impl::forward() {
+  arena.reset();
+  const Context ctx = context();
 
   const std::int64_t events = batch.history_rows();
   const bool keeps = histories && events > 0;
@@ -88,6 +100,17 @@ Logits Session::Impl::forward() {
   return logits;
 }
 
+// From the ranking by score to the order that the list heads like best.
+void Session::Impl::search_order(const Logits& logits) {
+  list.take(logits, 0, 0, batch.rows());
+  order.clear();
+  for (const Ranked& r : ranking) order.push_back(r.from - 1);
+  search->improve(context(), *model->impl().network, list, order);
+  by_rank.resize(ranking.size());
+  for (const Ranked& r : ranking) by_rank[static_cast<std::size_t>(r.from - 1)] = r;
+  for (std::size_t place = 0; place < order.size(); ++place) ranking[place] = by_rank[static_cast<std::size_t>(order[place])];
+}
+
 HistoryUse Session::history_use() const {
   return impl_->histories ? HistoryUse{impl_->histories->lookups(), impl_->histories->hits()} : HistoryUse{};
 }
@@ -97,6 +120,7 @@ const Response& Session::rerank(const Request& request) {
   const Model::Impl& model = s.model->impl();
   if (s.shared) s.shared->begin();
   s.builder.build(request, s.batch);
+  if (model.config.encoder.position == PositionMode::displayed) show_by_initial_rank(s.batch);
   if (s.guard) model.network->visit_rows(s.batch, [&](ParameterId table, std::span<const std::int32_t> rows) { s.guard->check(table, rows); });
   const Logits logits = s.forward();
   const ModelTraits& gives = traits(model.config);
@@ -120,13 +144,17 @@ const Response& Session::rerank(const Request& request) {
   std::sort(s.ranking.begin(), s.ranking.end(), [](const Ranked& a, const Ranked& b) {
     return a.score != b.score ? a.score > b.score : a.from < b.from;
   });
-  for (std::size_t i = 0; i < s.ranking.size(); ++i) s.ranking[i].rank = static_cast<std::int32_t>(i + 1);
-
-  const auto list_value = [&](const Tensor& logit) {  // counts are softplus rates, the others probabilities
-    if (!logit) return kNone;
-    return static_cast<float>(model.config.list.label == ListLabel::count ? softplus(logit.item()) : sigmoid(logit.item()));
+  const auto list_value = [&](double logit) {  // counts are softplus rates, the others probabilities
+    return static_cast<float>(model.config.list.label == ListLabel::count ? softplus(logit) : sigmoid(logit));
   };
-  s.response = {list_value(logits.list_click), list_value(logits.list_conversion), s.ranking};
+  s.response.list_ctr = logits.list_click ? list_value(logits.list_click.item()) : kNone;
+  s.response.list_cvr = logits.list_conversion ? list_value(logits.list_conversion.item()) : kNone;
+  if (s.search) {
+    s.search_order(logits);
+    s.response.list_ctr = list_value(s.search->list_click()), s.response.list_cvr = list_value(s.search->list_conversion());
+  }
+  for (std::size_t i = 0; i < s.ranking.size(); ++i) s.ranking[i].rank = static_cast<std::int32_t>(i + 1);
+  s.response.ranking = s.ranking;
   return s.response;
 }
 

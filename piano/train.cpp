@@ -69,18 +69,25 @@ nlohmann::ordered_json terms_json(const std::array<double, kLossTerms>& terms, c
   return json;
 }
 
-// What chooses the best epoch: larger is better. Looks at the validation part only.
+Config by_score(Config config) {
+  config.rank.by = RankBy::score;
+  return config;
+}
+
+// What chooses the best epoch, by the items' own scores (whatever rank.by says): larger is better. Looks at the validation part only.
 class Validation {
  public:
   Validation(const data::Dataset& data, Trainer& trainer, ThreadPool& pool)
       : data_(data), trainer_(trainer), requests_(data.requests(data::Split::valid)),
-        predictor_(trainer.config(), trainer.network(), trainer.parameters(), data.features(), trainer.builder(), pool) {
+        by_score_(by_score(trainer.config())), predictor_(by_score_, trainer.network(), trainer.parameters(), data.features(), trainer.builder(), pool) {
     if (requests_.empty()) return;
     data::BatchBuilder builder(data.features(), builder_limits(trainer.config()));
     builder.share_maps_with(trainer.builder());
     set_ = evaluation_set(data, requests_, data.features(), builder);
     metric_ = trainer.config().train.select == SelectBy::target_mrr
                   ? RankingMetric{"MRR (target)", Gain::target, Measure::reciprocal_rank, 0, false}
+              : trainer.config().train.select == SelectBy::revenue
+                  ? RankingMetric{"revenue@10", Gain::revenue, Measure::sum, 10, false}
                   : RankingMetric{"NDCG@10 (click + conversion)", Gain::click_plus_conversion, Measure::ndcg, 10, false};
     const std::vector<double> any_score(set_.lists.click.size(), 0.0);
     const bool defined = trainer.config().train.select == SelectBy::loss || !std::isnan(mean_metric(set_.lists, any_score, metric_));
@@ -147,6 +154,7 @@ class Validation {
   const data::Dataset& data_;
   Trainer& trainer_;
   std::vector<std::int64_t> requests_;
+  Config by_score_;
   Predictor predictor_;
   EvaluationSet set_;
   RankingMetric metric_;
@@ -233,6 +241,9 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
         nlohmann::ordered_json line{{"step", trainer.optimiser().steps()}, {"epoch", state.epoch + 1}, {"loss", report.loss},
                                     {"terms", terms_json(report.terms, trainer.weights())}, {"gradient_norm", report.gradient_norm},
                                     {"lists_per_second", static_cast<double>(lists_done) / elapsed}};
+        for (std::size_t t = 0; t < kLossTerms; ++t) {
+          if (trainer.weights().log_variance[t]) line["log_variance"][kLossNames[t]] = trainer.log_variance(static_cast<LossTerm>(t));
+        }
         for (const auto& m : trainer.optimiser().module_norms()) {
           line["modules"][m.module] = {{"gradient_norm", m.gradient}, {"update_ratio", m.value > 0 ? m.update / m.value : 0.0}};
         }

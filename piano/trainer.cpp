@@ -85,7 +85,9 @@ Trainer::Trainer(const Config& config, const data::Dataset& data, ThreadPool& po
     w == 0 ? workers_[0]->builder.attach(data) : workers_.back()->builder.share_maps_with(workers_[0]->builder);
   }
   switch_off_constant_terms();
+  warn_of_short_theta();
   network_ = make_network(config_, data.features(), parameters_);
+  if (config_.loss.weighting == LossWeighting::uncertainty) declare_log_variances(parameters_, weights_);
   parameters_.allocate();
   initialise(parameters_, static_cast<std::uint64_t>(config_.train.seed));
   const std::int64_t steps_an_epoch = (static_cast<std::int64_t>(training_.size()) + config_.train.batch - 1) / config_.train.batch;
@@ -136,6 +138,41 @@ void Trainer::switch_off_constant_terms() {
   if (weights_.term[kConversion] == 0 && weights_.term[kListwise] == 0 && config_.rank.beta != 0) {
     config_.rank.beta = 0;
     warnings_.push_back("rank.beta = 0: nothing trains the conversion head, so the order is by click alone");
+  }
+  if (config_.rank.by != RankBy::list_search) return;
+  if (weights_.term[kListConversion] == 0 && config_.rank.list_conversion != 0) {
+    config_.rank.list_conversion = 0;
+    warnings_.push_back("rank.list_conversion = 0: nothing trains P_cvr, so orders are judged by P_ctr alone");
+  }
+  if (weights_.term[kListClick] == 0 || config_.rank.list_click + config_.rank.list_conversion == 0) {
+    config_.rank.by = RankBy::score;
+    warnings_.push_back("rank.by = score: nothing trains the list heads that list_search would ask");
+  }
+}
+
+void Trainer::warn_of_short_theta() {
+  if (!weights_.examination) return;
+  std::int32_t furthest = 0;
+  for (const std::int64_t r : training_) {
+    const auto begin = static_cast<std::size_t>(data_.candidate_begin(r)), end = static_cast<std::size_t>(data_.candidate_end(r));
+    for (const std::int32_t position : data_.positions().subspan(begin, end - begin)) furthest = std::max(furthest, position);
+  }
+  const std::size_t known = weights_.examination.theta.size();
+  if (static_cast<std::size_t>(furthest) <= known) return;
+  warnings_.push_back("loss.theta has " + std::to_string(known) + (known == 1 ? " number" : " numbers") + " and lists were shown down to position " +
+                      std::to_string(furthest) + ": the last one stands for all positions beyond");
+}
+
+double Trainer::log_variance(LossTerm term) const {
+  return static_cast<double>(parameters_.values<float>(parameters_[weights_.log_variance[term]])[0]);
+}
+
+void Trainer::bound_log_variances() {
+  constexpr auto most = static_cast<float>(kMostLogVariance);
+  for (const ParameterId id : weights_.log_variance) {
+    if (!id) continue;
+    float& s = parameters_.values<float>(parameters_[id])[0];
+    s = std::clamp(s, -most, most);
   }
 }
 
@@ -282,6 +319,7 @@ StepReport Trainer::step(std::span<const std::int64_t> requests) {
   if (!std::isfinite(report.loss)) diverged(requests, counts);
   report.gradient_norm = optimiser_->step(std::span(accumulators_).first(accumulators), pool_);
   if (!std::isfinite(report.gradient_norm)) diverged(requests, counts);
+  bound_log_variances();
   return report;
 }
 

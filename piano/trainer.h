@@ -21,7 +21,7 @@ namespace piano {
 
 struct StepReport {
   double loss = 0;                          // weighted sum of the terms
-  std::array<double, kLossTerms> terms{};   // means over the batch
+  std::array<double, kLossTerms> terms{};   // means over the batch, unweighted
   double gradient_norm = 0;                 // before clipping
 };
 
@@ -39,6 +39,7 @@ class Trainer {
   const Config& config() const { return config_; }  // as asked, but as_read(), and rank.beta = 0 when nothing trains the conversion head
   const std::vector<std::string>& warnings() const { return warnings_; }
   const LossWeights& weights() const { return weights_; }
+  double log_variance(LossTerm term) const;  // with loss.weighting = uncertainty, of a term that is on
   const std::vector<std::int64_t>& training_requests() const { return training_; }
   const data::BatchBuilder& builder() const;
   const Network& network() const { return *network_; }
@@ -51,6 +52,8 @@ class Trainer {
   struct Partial { std::array<double, kLossTerms> terms{}; double loss = 0; };
 
   void switch_off_constant_terms();
+  void bound_log_variances();
+  void warn_of_short_theta();
   void reserve();
   LossCounts count(std::span<const std::int64_t> requests) const;
   std::int64_t micro_tokens() const;

@@ -12,7 +12,6 @@
 #include "piano/evaluation_set.h"
 #include "piano/model_predictions.h"
 #include "piano/models.h"
-#include "piano/models.h"
 #include "piano/trec.h"
 #include "tools/command_line.h"
 #include "tools/oracle.h"
@@ -23,7 +22,7 @@ namespace {
 
 // Headline rows of the table of all lists.
 std::vector<Row> headlines(const Report& report) {
-  std::vector<std::string> names{"gap closed", "pctr AUC", "pcvr AUC", "P_ctr AUC", "P_cvr AUC"};
+  std::vector<std::string> names{"gap closed", "true conversions a list", "gap closed, whole orders", "pctr AUC", "pcvr AUC", "P_ctr AUC", "P_cvr AUC"};
   for (const RankingMetric& m : ranking_metrics()) {
     if (m.headline) names.push_back(m.name);
   }
@@ -92,7 +91,7 @@ void evaluate(const Arguments& arguments) {
   line.value("data", "FILE", "", "packed data set; it need not be the one the model was trained on")
       .value("model", "FILE", "", "model, from piano train")
       .value("split", "PART", "test", "train | valid | test | all")
-      .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed, and the oracle that sorts by them")
+      .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed, the oracle that sorts by them, the best order found, and what whole orders are worth")
       .value("run", "FILE", "", "write the model's order as a TREC run")
       .value("qrels", "FILE", "", "write the labels as TREC qrels: the target where there are targets, else click + conversion")
       .value("per-list", "FILE", "", "write each list's headline metrics for each system, tab-separated: for statistics over several runs")
@@ -122,13 +121,25 @@ void evaluate(const Arguments& arguments) {
   data::BatchBuilder builder(m.features, m.limits());
   builder.attach(dataset);
   EvaluationSet set = evaluation_set(dataset, requests, m.features, builder);
-  if (line.given("oracle")) set.lists.true_conversion = true_conversion(line.text("oracle"), set.lists);
+  if (line.given("oracle")) {
+    set.lists.true_conversion = true_conversion(line.text("oracle"), set.lists);
+    set.lists.truth = simulated_truth(line.text("oracle"), set.lists);
+    set.lists.best_order = best_order(set.lists.truth, set.lists.offsets);
+  }
   ThreadPool pool(threads_of(line));
   std::vector<Predictions> systems = std::move(set.heuristics);
   for (Predictions& p : collaborative_heuristics(dataset, requests, set.lists)) systems.push_back(std::move(p));
   if (line.given("oracle")) systems.push_back({"oracle", set.lists.true_conversion, {}, {}, {}, {}});
-  systems.push_back(predict(*model, dataset, requests, pool, line.given("permute-past-queries")));
-  systems.back().name = traits(model->impl().config).title;
+  if (line.given("oracle")) systems.push_back({"best order", set.lists.best_order, {}, {}, {}, {}});
+  const bool permuted = line.given("permute-past-queries"), searches = m.config.rank.by == RankBy::list_search;
+  const std::string title = traits(m.config).title;
+  systems.push_back(predict(*model, dataset, requests, pool, permuted, RankBy::score));
+  systems.back().name = searches ? title + " by score" : title;
+  if (searches) {
+    systems.push_back(predict(*model, dataset, requests, pool, permuted));
+    systems.back().name = title;
+  }
+  if (judges_orders(m.config)) judge_orders(*model, dataset, requests, pool, systems);
 
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
   const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;

@@ -103,6 +103,11 @@ void ope(const Arguments& arguments) {
   const bool given = line.given("theta");
   const OffPolicyReport report = given ? off_policy(shown.log, places, read_examination(line.text("theta")), options)
                                        : off_policy(shown.log, places, ExaminationEstimator(shown.log, dataset.path()), options);
+  const std::int32_t furthest = *std::max_element(shown.log.position.begin(), shown.log.position.end());
+  if (const std::size_t known = report.examination.theta.size(); given && known < static_cast<std::size_t>(furthest)) {
+    log_warning(line.text("theta") + " has " + counted(static_cast<std::int64_t>(known), "number") + " and lists were shown down to position " +
+                std::to_string(furthest) + ": the last one stands for all positions beyond");
+  }
   if (line.given("theta-out")) write_examination(report.examination, line.text("theta-out"));
   log_info(!report.positions_vary ? "every item was logged at the first ranker's place: doubly robust is the same as IPS"
                                   : std::string("doubly robust") + (given ? "" : " and EM") + " take it that items left the first ranker's place "

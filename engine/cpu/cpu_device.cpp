@@ -15,9 +15,9 @@ Device make_device(const char* level, void (*set_kernels)(Device&)) {
   device.name = std::string("cpu/") + level;
   device.dtype = DType::f32;
   set_kernels(device);
-  // The losses run over one column, in double: the reference's loops are all they need.
+  // The losses run over one column, in double, and exp over one number: the reference's loops are all they need.
   const Device& reference = reference_device(DType::f32);
-  for (const OpId id : {OpId::bce_with_logits, OpId::product_bce, OpId::poisson_nll, OpId::softmax_cross_entropy, OpId::attention_rank_loss, OpId::lambda_loss}) {
+  for (const OpId id : {OpId::exp, OpId::bce_with_logits, OpId::product_bce, OpId::poisson_nll, OpId::softmax_cross_entropy, OpId::attention_rank_loss, OpId::lambda_loss}) {
     const auto i = static_cast<std::size_t>(id);
     device.forward[i] = reference.forward[i];
     device.backward[i] = reference.backward[i];

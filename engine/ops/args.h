@@ -1,5 +1,5 @@
 // The plain arguments of each op: what Node::args points to. Kernels of every device read these; inputs come in the order given here.
-// An op that is not listed (concat, matmul, add, mul, blend, layer_norm, tanh, log_sigmoid, the losses without lists) has no arguments: Node::args is null.
+// An op that is not listed (concat, matmul, add, mul, blend, layer_norm, tanh, log_sigmoid, exp, the losses without lists) has no arguments: Node::args is null.
 #pragma once
 
 #include <array>

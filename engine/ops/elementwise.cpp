@@ -82,6 +82,11 @@ Tensor log_sigmoid(const Context& context, Tensor x) {
   return run_op(context, OpId::log_sigmoid, x.shape(), {&x, 1}, nullptr);
 }
 
+Tensor exp(const Context& context, Tensor x) {
+  CheckedOp{"exp", "pass the result of an op"}.present("x", x);
+  return run_op(context, OpId::exp, x.shape(), {&x, 1}, nullptr);
+}
+
 Op add_row() {
   Op row{OpId::add, "add"};
   row.specification = "out = a + b";
@@ -133,6 +138,14 @@ Op log_sigmoid_row() {
   row.cost = elementwise_cost<10>;
   row.cut = {true, 0b1};
   row.cases = [] { return unary_cases(log_sigmoid); };
+  return row;
+}
+
+Op exp_row() {
+  Op row{OpId::exp, "exp"};
+  row.specification = "out = e^x";
+  row.cost = elementwise_cost<10>;
+  row.cases = [] { return unary_cases(exp); };
   return row;
 }
 

@@ -17,6 +17,7 @@ Op scale_row();
 Op blend_row();
 Op tanh_row();
 Op log_sigmoid_row();
+Op exp_row();
 Op dropout_row();                // dropout.cpp
 Op layer_norm_row();             // norm.cpp
 Op attention_row();              // attention.cpp

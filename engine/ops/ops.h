@@ -13,7 +13,7 @@ namespace piano {
 
 enum class OpId : std::uint8_t {
   embedding_sum, gather_rows, concat, prepend_row, linear, matmul, add, mul, scale, blend, dropout, layer_norm, attention, split_heads,
-  merge_heads, attention_weights, match_sum, segment_mean, weighted_sum, mixture, gru, tanh, log_sigmoid, bce_with_logits, product_bce,
+  merge_heads, attention_weights, match_sum, segment_mean, weighted_sum, mixture, gru, tanh, log_sigmoid, exp, bce_with_logits, product_bce,
   poisson_nll, softmax_cross_entropy, attention_rank_loss, lambda_loss,
   count
 };
@@ -95,6 +95,7 @@ Tensor gru(const Context&, Tensor x, Tensor u, Tensor b, Ragged lists, bool back
 
 Tensor tanh(const Context&, Tensor x);         // elementwise
 Tensor log_sigmoid(const Context&, Tensor x);  // log(1 / (1 + exp(-x))), elementwise, stable
+Tensor exp(const Context&, Tensor x);          // elementwise
 
 // Losses: x, y, w are (rows, 1); the result (1, 1) is the weighted SUM (divide by the whole batch's count with scale). y and w get no gradient.
 // -[y log s(x) + (1 - y) log(1 - s(x))]

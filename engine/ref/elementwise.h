@@ -1,4 +1,4 @@
-// add, mul, scale, blend, tanh, log_sigmoid, dropout: each element by itself.
+// add, mul, scale, blend, tanh, log_sigmoid, exp, dropout: each element by itself.
 #pragma once
 
 #include "engine/ref/matrix.h"
@@ -99,6 +99,18 @@ template <class T>
 void log_sigmoid_backward(const Context&, Node& node) {
   const auto x = value<T>(node.inputs[0]), dx = grad<T>(node.inputs[0]), dout = grad<T>(node.output);
   for (std::int64_t i = 0; i < elements(node); ++i) dx.data[i] += static_cast<T>(dout.data[i] * sigmoid(-double(x.data[i])));
+}
+
+template <class T>
+void exp_forward(const Context&, Node& node) {
+  const auto x = value<T>(node.inputs[0]), out = value<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) out.data[i] = static_cast<T>(std::exp(double(x.data[i])));
+}
+
+template <class T>
+void exp_backward(const Context&, Node& node) {
+  const auto y = value<T>(node.output), dx = grad<T>(node.inputs[0]), dout = grad<T>(node.output);
+  for (std::int64_t i = 0; i < elements(node); ++i) dx.data[i] += dout.data[i] * y.data[i];
 }
 
 // Calls f(list, row within the list, row) for each row of all lists.

@@ -121,9 +121,12 @@ void softmax_cross_entropy_backward(const Context&, Node& node) {
   }
 }
 
-// log of the sum of exp(s_j) over the other rows of a list, j != i: what 1 - p_i is made of. -infinity in a list of one row.
+// log of the sum of exp(s_j) over the other rows of a list, j != i: what 1 - p_i is made of. At most one row has more than half of the whole
+// list's sum: for all others what is left of it, exp(normaliser) - exp(s_i), keeps its digits; for that one the others are added up.
 template <class T>
-double log_of_others(Matrix<T> s, std::int32_t begin, std::int32_t end, std::int32_t i) {
+double log_of_others(Matrix<T> s, const ListTargets& list, std::int32_t begin, std::int32_t end, std::int32_t i) {
+  const double p = std::exp(s.data[i] - list.normaliser);
+  if (p <= 0.5) return list.normaliser + std::log1p(-p);
   double highest = -INFINITY, sum = 0;
   for (std::int32_t j = begin; j < end; ++j) {
     if (j != i) highest = std::max(highest, double(s.data[j]));
@@ -145,31 +148,37 @@ void attention_rank_loss_forward(const Context&, Node& node) {
     if (!(list.total > 0) || lists.size(l) < 2) continue;
     for (std::int32_t i = lists.begin(l); i < lists.end(l); ++i) {
       const double a = t.data[i] / list.total;
-      loss += a * (list.normaliser - s.data[i]) + (1 - a) * (list.normaliser - log_of_others(s, lists.begin(l), lists.end(l), i));
+      loss += a * (list.normaliser - s.data[i]) + (1 - a) * (list.normaliser - log_of_others(s, list, lists.begin(l), lists.end(l), i));
     }
   }
   value<T>(node.output).data[0] = static_cast<T>(loss);
 }
 
-// d log p_i / ds_j = [i = j] - p_j;  d log(1 - p_i) / ds_j = [i != j] exp(s_j - log_of_others_i) - p_j.
-// So ds_j += n p_j - a_j - sum_{i != j} (1 - a_i) exp(s_j - log_of_others_i), n the rows of the list.
+// d log p_i / ds_j = [i = j] - p_j;  d log(1 - p_i) / ds_j = [i != j] exp(s_j - others_i) - p_j, others_i = log_of_others.
+// So ds_j += n p_j - a_j - sum_{i != j} (1 - a_i) exp(s_j - others_i), n the rows of the list. As exp(s_j - others_i) = p_j / (1 - p_i), that is
+// p_j times a sum over the list less j's own share of it; the row with more than half of the list, whose 1 - p_i may be tiny, stays out of the sum.
 template <class T>
 void attention_rank_loss_backward(const Context&, Node& node) {
   const auto s = value<T>(node.inputs[0]), t = value<T>(node.inputs[1]), ds = grad<T>(node.inputs[0]);
   const double dout = grad<T>(node.output).data[0];
   const Ragged lists = args<AttentionRankLossArgs>(node).lists;
   for (std::int32_t l = 0; l < lists.lists; ++l) {
-    const ListTargets list = list_targets(s, t, lists.begin(l), lists.end(l));
+    const std::int32_t begin = lists.begin(l), end = lists.end(l);
+    const ListTargets list = list_targets(s, t, begin, end);
     if (!(list.total > 0) || lists.size(l) < 2) continue;
-    const double n = lists.size(l);
-    for (std::int32_t j = lists.begin(l); j < lists.end(l); ++j) {
-      ds.data[j] += static_cast<T>(dout * (n * std::exp(s.data[j] - list.normaliser) - t.data[j] / list.total));
+    const auto p = [&](std::int32_t i) { return std::exp(s.data[i] - list.normaliser); };
+    const auto share = [&](std::int32_t i) { return (1 - t.data[i] / list.total) / (1 - p(i)); };  // 0 .. 2, but for the largest
+    std::int32_t largest = -1;
+    double sum = 0;
+    for (std::int32_t i = begin; i < end; ++i) {
+      if (largest < 0 && p(i) > 0.5) largest = i;
+      else sum += share(i);
     }
-    for (std::int32_t i = lists.begin(l); i < lists.end(l); ++i) {
-      const double others = log_of_others(s, lists.begin(l), lists.end(l), i), weight = 1 - t.data[i] / list.total;
-      for (std::int32_t j = lists.begin(l); j < lists.end(l); ++j) {
-        if (j != i) ds.data[j] -= static_cast<T>(dout * weight * std::exp(s.data[j] - others));
-      }
+    const double n = lists.size(l), others = largest < 0 ? 0 : log_of_others(s, list, begin, end, largest);
+    for (std::int32_t j = begin; j < end; ++j) {
+      double slope = n * p(j) - t.data[j] / list.total - p(j) * (j == largest ? sum : sum - share(j));
+      if (largest >= 0 && j != largest) slope -= (1 - t.data[largest] / list.total) * std::exp(s.data[j] - others);
+      ds.data[j] += static_cast<T>(dout * slope);
     }
   }
 }

@@ -75,6 +75,7 @@ Device make_device(const char* name) {
   set(OpId::gru, gru_forward<T>, gru_backward<T>);
   set(OpId::tanh, tanh_forward<T>, tanh_backward<T>);
   set(OpId::log_sigmoid, log_sigmoid_forward<T>, log_sigmoid_backward<T>);
+  set(OpId::exp, exp_forward<T>, exp_backward<T>);
   set(OpId::bce_with_logits, pointwise_loss_forward<T, BceWithLogits>, pointwise_loss_backward<T, BceWithLogits>);
   set(OpId::product_bce, product_bce_forward<T>, product_bce_backward<T>);
   set(OpId::poisson_nll, pointwise_loss_forward<T, PoissonNll>, pointwise_loss_backward<T, PoissonNll>);

@@ -18,6 +18,13 @@ Tensor ItemHead::operator()(const Context& ctx, Tensor h, Tensor known, Ragged r
   return known ? add(ctx, logit, wide(ctx, known)) : logit;
 }
 
+ItemHeads ItemHeads::declare(ParameterStore& store, const Config& config, std::int64_t in, std::int64_t known) {
+  ItemHeads heads;
+  heads.click = ItemHead::declare(store, "head.click", config, in, known);
+  heads.conversion = ItemHead::declare(store, "head.conversion", config, in, known);
+  return heads;
+}
+
 Tower Tower::declare(ParameterStore& store, const std::string& name, const Config& config) {
   Tower tower;
   tower.dropout_rate = config.model.dropout;

@@ -22,6 +22,13 @@ struct ItemHead {
   Tensor operator()(const Context& ctx, Tensor h, Tensor known, Ragged rows) const;
 };
 
+// The two heads of a model that is trained item by item: head.click and head.conversion.
+struct ItemHeads {
+  ItemHead click, conversion;
+
+  static ItemHeads declare(ParameterStore& store, const Config& config, std::int64_t in, std::int64_t known);
+};
+
 // A stack of config.model.layers hidden layers of width ffn * d, GELU, dropout: (rows, d) -> (rows, width).
 struct Tower {
   std::vector<Linear> layers;
@@ -69,9 +76,15 @@ class Baseline : public Network {
     return join_(ctx, batch, c.lists, c.items, added_to_items, c.known, {});
   }
 
+  // The logits of what a model made of the candidates, for either task, (rows, in).
+  Logits logits(const Context& ctx, const Candidates& c, Tensor for_click, Tensor for_conversion) const {
+    return {heads_.click(ctx, for_click, c.known, c.rows), heads_.conversion(ctx, for_conversion, c.known, c.rows), {}, {}};
+  }
+
   RequestEncoder request_;
   PastItems past_;  // none for a model that does not read the past
   Join join_;
+  ItemHeads heads_; // none for a model with one score
 };
 
 }  // namespace piano

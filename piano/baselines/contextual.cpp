@@ -13,8 +13,7 @@ Mir::Mir(const Config& config, const data::FeatureSpace& features, ParameterStor
   gru_ = Gru::declare(store, "mir.gru", d, d);
   to_past_ = MultiHeadAttention::declare(store, "mir.past_attention", d, heads, true);
   to_candidates_ = MultiHeadAttention::declare(store, "mir.candidate_attention", d, heads, false);
-  click_ = ItemHead::declare(store, "head.click", config, 3 * d, known);
-  conversion_ = ItemHead::declare(store, "head.conversion", config, 3 * d, known);
+  heads_ = ItemHeads::declare(store, config, 3 * d, known);
 }
 
 Logits Mir::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
@@ -25,7 +24,7 @@ Logits Mir::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&
   const Tensor of_past = to_past_(ctx, set, list, list, c.rows, history);                // (rows, d)
   const Tensor of_set = segment_mean(ctx, to_candidates_(ctx, list, set, set, history, c.rows), history);  // (lists, d)
   const Tensor h = concat(ctx, {set, of_past, gather_rows(ctx, of_set, c.lists.list_of)});                 // (rows, 3d)
-  return {click_(ctx, h, c.known, c.rows), conversion_(ctx, h, c.known, c.rows), {}, {}};
+  return logits(ctx, c, h, h);
 }
 
 PearLike::PearLike(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : Baseline(config, features, store) {
@@ -43,8 +42,7 @@ PearLike::PearLike(const Config& config, const data::FeatureSpace& features, Par
     to_past_.push_back(MultiHeadAttention::declare(store, name + ".attention", d, heads, true));
   }
   norm_ = LayerNorm::declare(store, "encoder.norm", d);
-  click_ = ItemHead::declare(store, "head.click", config, d, known);
-  conversion_ = ItemHead::declare(store, "head.conversion", config, d, known);
+  heads_ = ItemHeads::declare(store, config, d, known);
   list_click_ = FeedForward::declare(store, "head.list_click", d, d, 1, config.model.dropout);
 }
 
@@ -62,7 +60,9 @@ Logits PearLike::forward(const Context& ctx, const data::Batch& batch, HistoryMe
   }
   x = norm_(ctx, x);
   const Tensor h = gather_rows(ctx, x, t.candidates);                                                      // (rows, d)
-  return {click_(ctx, h, c.known, c.rows), conversion_(ctx, h, c.known, c.rows), list_click_(ctx, gather_rows(ctx, x, t.tokens), c.lists.lists), {}};
+  Logits out = logits(ctx, c, h, h);
+  out.list_click = list_click_(ctx, gather_rows(ctx, x, t.tokens), c.lists.lists);
+  return out;
 }
 
 }  // namespace piano

@@ -22,7 +22,6 @@ class Mir : public Baseline {
   ListEncoder encoder_;
   Gru gru_;
   MultiHeadAttention to_past_, to_candidates_;
-  ItemHead click_, conversion_;
 };
 
 // After PEAR (Li et al. 2022, "PEAR: Personalized Re-ranking with Contextualized Transformer", arXiv 2203.12267): a transformer over the initial
@@ -41,7 +40,6 @@ class PearLike : public Baseline {
   std::vector<LayerNorm> norms_;            // x <- x + MHA(LN(x), past)
   std::vector<MultiHeadAttention> to_past_;
   LayerNorm norm_;
-  ItemHead click_, conversion_;
   FeedForward list_click_;
 };
 

@@ -25,16 +25,15 @@ Mmoe::Mmoe(const Config& config, const data::FeatureSpace& features, ParameterSt
   experts_ = Experts::declare(store, "expert", config);
   click_gate_ = Linear::declare(store, "gate.click", d, config.model.experts, false);
   conversion_gate_ = Linear::declare(store, "gate.conversion", d, config.model.experts, false);
-  click_ = ItemHead::declare(store, "head.click", config, d, known);
-  conversion_ = ItemHead::declare(store, "head.conversion", config, d, known);
+  heads_ = ItemHeads::declare(store, config, d, known);
 }
 
 Logits Mmoe::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
   const Candidates c = candidates(ctx, batch);
   const Tensor x = join(ctx, batch, c);          // (rows, d)
   const Tensor all = experts_(ctx, x, c.rows);   // (rows, experts * d)
-  return {click_(ctx, mixture(ctx, click_gate_(ctx, x), all), c.known, c.rows),
-          conversion_(ctx, mixture(ctx, conversion_gate_(ctx, x), all), c.known, c.rows), {}, {}};
+  const Tensor for_click = mixture(ctx, click_gate_(ctx, x), all), for_conversion = mixture(ctx, conversion_gate_(ctx, x), all);  // (rows, d)
+  return logits(ctx, c, for_click, for_conversion);
 }
 
 Ple::Ple(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : Baseline(config, features, store) {
@@ -51,8 +50,7 @@ Ple::Ple(const Config& config, const data::FeatureSpace& features, ParameterStor
     if (m + 1 < config.model.layers) level.shared_gate = Linear::declare(store, name + ".shared.gate", d, 3 * experts, false);
     levels_.push_back(std::move(level));
   }
-  click_ = ItemHead::declare(store, "head.click", config, d, known);
-  conversion_ = ItemHead::declare(store, "head.conversion", config, d, known);
+  heads_ = ItemHeads::declare(store, config, d, known);
 }
 
 Logits Ple::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
@@ -65,7 +63,7 @@ Logits Ple::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&
     conversion = mixture(ctx, level.conversion_gate(ctx, conversion), concat(ctx, {of_conversion, of_all}));
     if (level.shared_gate.weight) shared = mixture(ctx, level.shared_gate(ctx, shared), concat(ctx, {of_click, of_conversion, of_all}));
   }
-  return {click_(ctx, click, c.known, c.rows), conversion_(ctx, conversion, c.known, c.rows), {}, {}};
+  return logits(ctx, c, click, conversion);
 }
 
 }  // namespace piano

@@ -24,7 +24,6 @@ class Mmoe : public Baseline {
   Logits forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const override;
   Experts experts_;
   Linear click_gate_, conversion_gate_;
-  ItemHead click_, conversion_;
 };
 
 // PLE (Tang et al. 2020, "Progressive Layered Extraction"), section 4: model.layers levels of experts, each level with experts of either task and
@@ -41,7 +40,6 @@ class Ple : public Baseline {
     Linear click_gate, conversion_gate, shared_gate;  // (d -> 2 or 3 experts); no shared gate in the last level
   };
   std::vector<Level> levels_;
-  ItemHead click_, conversion_;
 };
 
 }  // namespace piano

@@ -7,14 +7,13 @@ namespace piano {
 Dnn::Dnn(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : Baseline(config, features, store) {
   join_ = Join::declare(store, config, request_, true, 0, 0);
   body_ = Tower::declare(store, "body", config);
-  click_ = ItemHead::declare(store, "head.click", config, body_.width, request_.known_columns());
-  conversion_ = ItemHead::declare(store, "head.conversion", config, body_.width, request_.known_columns());
+  heads_ = ItemHeads::declare(store, config, body_.width, request_.known_columns());
 }
 
 Logits Dnn::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
   const Candidates c = candidates(ctx, batch);
   const Tensor h = body_(ctx, join(ctx, batch, c), c.rows);  // (rows, width)
-  return {click_(ctx, h, c.known, c.rows), conversion_(ctx, h, c.known, c.rows), {}, {}};
+  return logits(ctx, c, h, h);
 }
 
 Din::Din(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : Baseline(config, features, store) {
@@ -23,8 +22,7 @@ Din::Din(const Config& config, const data::FeatureSpace& features, ParameterStor
   activation_ = FeedForward::declare(store, "din.activation", 3 * d, std::max<std::int64_t>(d / 2, 1), 1, config.model.dropout);
   join_ = Join::declare(store, config, request_, true, d, 0);
   body_ = Tower::declare(store, "body", config);
-  click_ = ItemHead::declare(store, "head.click", config, body_.width, request_.known_columns());
-  conversion_ = ItemHead::declare(store, "head.conversion", config, body_.width, request_.known_columns());
+  heads_ = ItemHeads::declare(store, config, body_.width, request_.known_columns());
 }
 
 Tensor Din::interest(const Context& ctx, Tensor items, Tensor past, Ragged rows, Ragged history) const {
@@ -57,21 +55,21 @@ Logits Din::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&
   const Tensor past = past_(ctx, batch, request_);                                                      // (history rows, d)
   const Tensor v = interest(ctx, c.items, past, c.rows, view(batch.history_offsets));                   // (rows, d)
   const Tensor h = body_(ctx, join(ctx, batch, c, v), c.rows);                                          // (rows, width)
-  return {click_(ctx, h, c.known, c.rows), conversion_(ctx, h, c.known, c.rows), {}, {}};
+  return logits(ctx, c, h, h);
 }
 
 Esmm::Esmm(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : Baseline(config, features, store) {
   join_ = Join::declare(store, config, request_, true, 0, 0);
   click_tower_ = Tower::declare(store, "tower.click", config);
   conversion_tower_ = Tower::declare(store, "tower.conversion", config);
-  click_ = ItemHead::declare(store, "head.click", config, click_tower_.width, request_.known_columns());
-  conversion_ = ItemHead::declare(store, "head.conversion", config, conversion_tower_.width, request_.known_columns());
+  heads_ = ItemHeads::declare(store, config, click_tower_.width, request_.known_columns());
 }
 
 Logits Esmm::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
   const Candidates c = candidates(ctx, batch);
   const Tensor x = join(ctx, batch, c);  // (rows, d)
-  return {click_(ctx, click_tower_(ctx, x, c.rows), c.known, c.rows), conversion_(ctx, conversion_tower_(ctx, x, c.rows), c.known, c.rows), {}, {}};
+  const Tensor for_click = click_tower_(ctx, x, c.rows), for_conversion = conversion_tower_(ctx, x, c.rows);  // (rows, width)
+  return logits(ctx, c, for_click, for_conversion);
 }
 
 }  // namespace piano

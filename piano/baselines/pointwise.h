@@ -17,7 +17,6 @@ class Dnn : public Baseline {
  private:
   Logits forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const override;
   Tower body_;
-  ItemHead click_, conversion_;
 };
 
 // DIN (Zhou et al. 2018, arXiv 1706.06978), eq. 3: v_U(A) = sum_j a(e_j, v_A) e_j over the past e_1 .. e_H, a a small network whose weights are
@@ -34,7 +33,6 @@ class Din : public Baseline {
   Tensor interest(const Context& ctx, Tensor items, Tensor past, Ragged rows, Ragged history) const;  // v_U(A) (rows, d)
   FeedForward activation_;
   Tower body_;
-  ItemHead click_, conversion_;
 };
 
 // ESMM (Ma et al. 2018, "Entire Space Multi-Task Model", arXiv 1804.07931): two towers on shared embeddings, pctcvr = pctr * pcvr (eq. 1), loss
@@ -46,7 +44,6 @@ class Esmm : public Baseline {
  private:
   Logits forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const override;
   Tower click_tower_, conversion_tower_;
-  ItemHead click_, conversion_;
 };
 
 }  // namespace piano

@@ -1,6 +1,7 @@
 // The losses far out, where naive formulas give infinities and NaN, and against values known in closed form.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <vector>
@@ -118,4 +119,40 @@ TEST_CASE("poisson_nll keeps its slope where the rate vanishes") {  // the rate 
   });
   CHECK(at.loss == 1600);
   CHECK(at.slopes[0] == -2);
+}
+
+TEST_CASE("attention_rank_loss in one pass is the sum over all pairs of rows, also where one row has nearly all of the list") {
+  for (const double lead : {0.0, 2.0, 40.0, 800.0}) {
+    CAPTURE(lead);
+    const std::vector<double> s{0.3, -1.2, 0.3 + lead, 2.0, -0.5, 0.3}, t{0, 1, 2, 0, 0, 1};
+    const std::size_t n = s.size();
+    const auto log_sum = [&](std::size_t without) {  // over the rows but one; n: over all
+      double highest = -INFINITY, sum = 0;
+      for (std::size_t j = 0; j < n; ++j) highest = std::max(highest, j == without ? -INFINITY : s[j]);
+      for (std::size_t j = 0; j < n; ++j) sum += j == without ? 0 : std::exp(s[j] - highest);
+      return highest + std::log(sum);
+    };
+    double loss = 0;
+    std::vector<double> slope(n, 0.0);
+    for (std::size_t i = 0; i < n; ++i) {
+      const double a = t[i] / 4;
+      loss -= a * (s[i] - log_sum(n)) + (1 - a) * (log_sum(i) - log_sum(n));
+      for (std::size_t j = 0; j < n; ++j) {
+        const double p = std::exp(s[j] - log_sum(n));
+        slope[j] -= a * ((i == j ? 1 : 0) - p) + (1 - a) * ((i == j ? 0 : std::exp(s[j] - log_sum(i))) - p);
+      }
+    }
+    Arena arena;
+    Tape tape;
+    Context context;
+    context.device = &reference_device(DType::f64);
+    context.arena = &arena;
+    context.tape = &tape;
+    const std::vector<std::int32_t> offsets{0, static_cast<std::int32_t>(n)};
+    const Tensor scores = context.variable(s, {static_cast<std::int64_t>(n), 1});
+    const Tensor result = attention_rank_loss(context, scores, context.constant(t, {static_cast<std::int64_t>(n), 1}), {offsets.data(), 1});
+    tape.backward(context, result);
+    CHECK(result.item() == doctest::Approx(loss).epsilon(1e-12));
+    for (std::size_t j = 0; j < n; ++j) CHECK(scores.grads<double>()[j] == doctest::Approx(slope[j]).epsilon(1e-10));
+  }
 }

@@ -44,6 +44,7 @@ struct ModelFile {
     b.match = reals("match");
     b.score = reals("score");
     b.rank = integers("rank");
+    if (file.find(prefix + ".position") != nullptr) b.position = integers("position");
     b.click = reals("click");
     b.conversion = reals("conversion");
     b.labelled = reals("labelled");

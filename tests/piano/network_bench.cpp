@@ -249,7 +249,8 @@ Config small_config(const std::string& lines) {
 }
 
 Bench::Bench(const Config& c, const data::FeatureSpace& features, const Device& device, std::uint64_t seed)
-    : config(c), store(device.dtype), network(make_network(c, features, store)), device_(device) {
+    : config(c), weights(loss_weights(c)), store(device.dtype), network(make_network(c, features, store)), device_(device) {
+  if (c.loss.weighting == LossWeighting::uncertainty) declare_log_variances(store, weights);
   store.allocate();
   initialise(store, seed);
   store.prepare(gradients);
@@ -281,7 +282,7 @@ double Bench::train(const data::Batch& batch, const LossCounts& counts_of_batch,
   ctx.training = dropout;
   const Logits logits = (*network)(ctx, batch);
   if (out != nullptr) *out = read(logits);
-  const Tensor total = loss(ctx, logits, batch, loss_weights(config), counts_of_batch);
+  const Tensor total = loss(ctx, logits, batch, weights, counts_of_batch);
   tape.backward(ctx, total);
   return total.item();
 }

@@ -66,6 +66,7 @@ struct Bench {
   const Parameter& find(const std::string& name) const;
 
   Config config;
+  LossWeights weights;
   ParameterStore store;
   std::unique_ptr<const Network> network;
   Gradients gradients;

@@ -178,6 +178,50 @@ TEST_CASE("paired differences, slices, gap closed") {
   CHECK(to_json(report) == to_json(evaluate(made.lists, systems, quick())));
 }
 
+TEST_CASE("whole orders: the truth of the order shown, what a model says of it, and the gap to the best order found") {
+  test::Lists made;
+  test::add_random_lists(made, 60, 4);
+  RandomStream random(9, "truth");
+  made.lists.truth.dials = {1, 0.5};
+  for (std::size_t r = 0; r < made.items.size(); ++r) {
+    made.lists.truth.item.push_back({random.uniform(), random.uniform(), static_cast<std::int32_t>(random.below(4)), 0});
+    made.lists.true_conversion.push_back(made.lists.truth.item[r].click * made.lists.truth.item[r].convert);
+  }
+  made.lists.best_order = best_order(made.lists.truth, made.lists.offsets);
+  std::vector<Predictions> systems{initial_order(made.lists), {"oracle", made.lists.true_conversion, {}, {}, {}, {}},
+                                   {"best", made.lists.best_order, {}, {}, {}, {}}};
+  systems[2].order_ctr.assign(60, 0.25), systems[2].order_cvr.assign(60, 0.125);
+  const Report report = evaluate(made.lists, systems, quick());
+
+  TrueValue expected;  // of the initial order, over all lists
+  for (std::size_t l = 0; l < 60; ++l) {
+    const auto begin = static_cast<std::size_t>(made.lists.offsets[l]), end = static_cast<std::size_t>(made.lists.offsets[l + 1]);
+    const TrueValue v = true_value(std::span(made.lists.truth.item).subspan(begin, end - begin), made.lists.truth.dials);
+    expected.clicks += v.clicks / 60, expected.conversions += v.conversions / 60;
+    expected.any_click += v.any_click / 60, expected.any_conversion += v.any_conversion / 60;
+  }
+  CHECK(value(report, "true clicks a list", 0) == Approx(expected.clicks));
+  CHECK(value(report, "true conversions a list", 0) == Approx(expected.conversions));
+  CHECK(value(report, "P_ctr, true", 0) == Approx(expected.any_click));
+  CHECK(value(report, "P_ctr*P_cvr, true", 0) == Approx(expected.any_conversion));
+  CHECK(value(report, "P_ctr, predicted", 2) == Approx(0.25));
+  CHECK(value(report, "P_ctr*P_cvr, predicted", 2) == Approx(0.125));
+  CHECK(row_of(report.tables[0], "P_ctr, predicted").cells[0].reason == "nobody judged the order");
+  CHECK(value(report, "gap closed, whole orders", 0) == 0.0);
+  CHECK(value(report, "gap closed, whole orders", 1) < 1.0);
+  CHECK(value(report, "gap closed, whole orders", 2) == 1.0);
+  CHECK(value(report, "gap closed", 1) == 1.0);
+  CHECK(value(report, "gap closed", 2) < 1.0);
+  const Row& lead = row_of(report.tables[1], "true conversions a list");
+  CHECK(lead.cells[1].estimate.value == Approx(value(report, "true conversions a list", 2) - value(report, "true conversions a list", 1)));
+  CHECK(lead.used == 60);
+
+  EvaluationOptions fractions = quick();
+  fractions.list_label = ListLabel::fraction;
+  const Report shares = evaluate(made.lists, systems, fractions);
+  CHECK(value(shares, "P_ctr, true", 0) < value(report, "P_ctr, true", 0));
+}
+
 TEST_CASE("equal scores by initial rank, where a heuristic serves") {
   test::Lists made;
   made.add(0, {0, 0, 0, 0}, {0, 0, 0, 0});

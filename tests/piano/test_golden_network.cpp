@@ -10,7 +10,7 @@ using namespace piano;
 namespace {
 
 constexpr const char* kCases[] = {"default",   "query_user", "count_mean", "mode_mean",  "item_only",
-                                  "qdir_off", "no_null",    "bare",       "no_history", "one_by_one", "lambda",
+                                  "qdir_off", "no_null",    "bare",       "no_history", "one_by_one", "lambda", "displayed", "uncertainty",
                                   "dnn",      "din",        "din_no_history", "esmm",
                                   "dlcm",     "prm",        "setrank",    "setrank_induced",
                                   "mmoe",     "ple",        "mir",        "pear"};

@@ -30,6 +30,9 @@ std::vector<Variant> variants() {
           {"examination, weighted", "loss.examination=weighted\nloss.theta=1 0.6 0.3\nloss.clip=0.5\nloss.listwise=0.5", full, mixed},
           {"no blocks", "model.layers=0", full, mixed},
           {"LambdaLoss", "loss.listwise=2\nloss.listwise_kind=lambda", full, {{9, 3}, {5, 0}, {1, 1}}},
+          {"displayed, not all shown", "encoder.position=displayed\nencoder.positions=3", full, mixed},
+          {"uncertainty", "loss.weighting=uncertainty\nloss.listwise=0.5", full, mixed},
+          {"pear, uncertainty", "model=pear\nloss.weighting=uncertainty", bare, mixed},
           {"dnn", "model=dnn\nmodel.layers=2", full, mixed},
           {"din", "model=din", full, mixed},
           {"din, ids alone, empty histories", "model=din\nmodel.match=false", bare, {{4, 0}, {2, 0}}},
@@ -58,7 +61,7 @@ double finite_difference(bench::Bench& model, const data::Batch& batch, const st
       golden::set_values(model.store, model.store.parameters()[k], moved);
     }
     const Context ctx = model.context();
-    return loss(ctx, (*model.network)(ctx, batch), batch, loss_weights(model.config), counts).item();
+    return loss(ctx, (*model.network)(ctx, batch), batch, model.weights, counts).item();
   };
   const double h = 1e-3;
   const double slope = (8 * (loss_at(h) - loss_at(-h)) - (loss_at(2 * h) - loss_at(-2 * h))) / (12 * h);
@@ -72,7 +75,8 @@ TEST_CASE("the whole model's gradient is its loss's slope along random direction
   for (const Variant& variant : variants()) {
     CAPTURE(variant.name);
     bench::Bench model(bench::small_config(variant.options), bench::feature_space(variant.world), reference_device(DType::f64), 5);
-    const data::Batch batch = bench::random_batch(variant.world, variant.lists, 11);
+    data::Batch batch = bench::random_batch(variant.world, variant.lists, 11);
+    if (model.config.encoder.position == PositionMode::displayed) batch.position[1] = batch.position[3] = 0, batch.labelled[1] = batch.labelled[3] = 0;
     REQUIRE(bench::counts(batch).items > 0);
     RandomStream random(17, variant.name);
     // Off the initial point, where biases are zero.
@@ -104,7 +108,7 @@ TEST_CASE("the whole model's gradient is its loss's slope along random direction
 
 TEST_CASE("the gradients of micro-batches add up to the whole batch's") {
   const bench::World world;
-  const Config config = bench::small_config("loss.listwise=0.5");
+  const Config config = bench::small_config("loss.listwise=0.5\nloss.weighting=uncertainty");
   const data::Batch batch = bench::random_batch(world, {{5, 3}, {1, 0}, {2, 1}, {7, 2}}, 3);
   const LossCounts counts = bench::counts(batch);
   bench::Bench whole(config, bench::feature_space(world), reference_device(DType::f64));

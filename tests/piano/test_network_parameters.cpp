@@ -72,22 +72,25 @@ TEST_CASE("every parameter of the default config gets a gradient") {
   }
 }
 
-TEST_CASE("visit_rows names every row that has a gradient; a rank beyond the position table stands for its last row") {
-  const bench::World world;
-  const Config config = bench::small_config("encoder.positions=3");
-  bench::Bench model(config, bench::feature_space(world), reference_device(DType::f64));
-  const data::Batch batch = bench::random_batch(world, {{5, 3}, {4, 0}}, 2);
-  model.train(batch, bench::counts(batch));
-  std::vector<std::set<std::int32_t>> visited(model.store.table_count());
-  model.network->visit_rows(batch, [&](ParameterId id, std::span<const std::int32_t> rows) {
-    const Parameter& p = model.store[id];
-    for (const std::int32_t row : rows) {
-      CHECK_MESSAGE((row >= 0 && (row < p.shape.rows() || p.name == "encoder.position")), p.name << " row " << row);
-      visited[p.table].insert(std::min(row, static_cast<std::int32_t>(p.shape.rows()) - 1));
+TEST_CASE("visit_rows names every row that has a gradient; a rank or position beyond the position table stands for its last row") {
+  for (const std::string position : {"initial_rank", "displayed"}) {
+    CAPTURE(position);
+    const bench::World world;
+    const Config config = bench::small_config("encoder.positions=3\nencoder.position=" + position);
+    bench::Bench model(config, bench::feature_space(world), reference_device(DType::f64));
+    const data::Batch batch = bench::random_batch(world, {{5, 3}, {4, 0}}, 2);
+    model.train(batch, bench::counts(batch));
+    std::vector<std::set<std::int32_t>> visited(model.store.table_count());
+    model.network->visit_rows(batch, [&](ParameterId id, std::span<const std::int32_t> rows) {
+      const Parameter& p = model.store[id];
+      for (const std::int32_t row : rows) {
+        CHECK_MESSAGE((row >= 0 && (row < p.shape.rows() || p.name == "encoder.position")), p.name << " row " << row);
+        visited[p.table].insert(std::min(row, static_cast<std::int32_t>(p.shape.rows()) - 1));
+      }
+    });
+    for (const Parameter& p : model.store.parameters()) {
+      if (!p.is_table) continue;
+      for (const std::int32_t row : model.gradients.tables[p.table].rows()) CHECK_MESSAGE(visited[p.table].contains(row), p.name << " row " << row);
     }
-  });
-  for (const Parameter& p : model.store.parameters()) {
-    if (!p.is_table) continue;
-    for (const std::int32_t row : model.gradients.tables[p.table].rows()) CHECK_MESSAGE(visited[p.table].contains(row), p.name << " row " << row);
   }
 }

@@ -63,6 +63,31 @@ TEST_CASE("with initial-rank positions the order matters") {
   CHECK(distance(b.list_click, a.list_click) > 1e-4);
 }
 
+TEST_CASE("with displayed positions it matters where a candidate is shown, and not where it stands in the batch; not shown is a place of its own") {
+  data::Batch batch = bench::random_batch(kWorld, {{5, 3}}, 1);
+  batch.position = {4, 2, 0, 1, 3};
+  bench::Bench model = make("encoder.position=displayed");
+  const bench::Scores a = model.scores(batch), b = model.scores(bench::reorder_candidates(batch, 0, kOrder));  // each takes its position along
+  CHECK(distance(b.click, permuted(a.click, kOrder)) <= 1e-12);
+  CHECK(distance(b.list_click, a.list_click) <= 1e-12);
+  data::Batch swapped = batch;
+  std::swap(swapped.position[0], swapped.position[3]);
+  CHECK(distance(model.scores(swapped).list_click, a.list_click) > 1e-4);
+  std::swap(swapped.rank[1], swapped.rank[2]);  // initial ranks are not looked at
+  std::swap(swapped.position[0], swapped.position[3]);
+  CHECK(model.scores(swapped) == a);
+
+  const Parameter& table = model.find("encoder.position");
+  CHECK(table.shape.rows() == 16 + 1);
+  std::vector<double> rows = golden::values(model.store, table);
+  for (std::size_t c = 0; c < 8; ++c) rows[c] += 1;  // row 0: not shown
+  golden::set_values(model.store, table, rows);
+  CHECK(distance(model.scores(batch).list_click, a.list_click) > 1e-4);
+  swapped.position = batch.position = {4, 2, 5, 1, 3};
+  bench::Bench same = make("encoder.position=displayed");
+  CHECK(model.scores(batch) == same.scores(batch));  // nobody is not shown
+}
+
 TEST_CASE("QDIR sees the history as a set of (query, item, action, age): its order alone changes nothing") {
   data::Batch batch = bench::random_batch(kWorld, {{3, 5}}, 1);
   for (const char* mode : {"attend", "item_only", "mean"}) {
@@ -130,6 +155,20 @@ TEST_CASE("a batch without labels has a loss of zero and no gradient") {
   std::fill(batch.labelled.begin(), batch.labelled.end(), 0.0f);
   CHECK(model.train(batch, bench::counts(batch)) == 0);
   for (const Parameter& p : model.store.parameters()) CHECK_MESSAGE(golden::norm(model.gradient(p)) == 0, p.name);
+}
+
+TEST_CASE("loss.listwise_value: a conversion worth v counts as lambda v, one worth less than nothing as none") {
+  data::Batch batch = bench::random_batch(kWorld, {{5, 3}, {6, 0}}, 4);
+  const auto loss_of = [&](const std::string& options, float value) {
+    batch.value.assign(batch.click.size(), value);
+    return make("loss.listwise=1\n" + options).train(batch, bench::counts(batch));
+  };
+  for (const std::string kind : {"softmax", "lambda"}) {
+    const std::string listwise = "loss.listwise_kind=" + kind + "\n", worth = listwise + "loss.listwise_value=true\n";
+    CHECK(loss_of(worth + "loss.lambda=1", 3) == loss_of(listwise + "loss.lambda=3", 7));
+    CHECK(loss_of(worth + "loss.lambda=2", -1) == loss_of(listwise + "loss.lambda=0", 7));
+    CHECK(loss_of(worth + "loss.lambda=1", 3) != loss_of(listwise + "loss.lambda=1", 3));
+  }
 }
 
 TEST_CASE("a list's scores have the same bits alone, and anywhere in any batch") {

@@ -237,4 +237,63 @@ TEST_CASE("training: a constant label switches its term off, with a warning that
   Config pointwise = tiny_config();
   pointwise.loss.listwise = 0;
   CHECK(Trainer(pointwise, data, pool).config().rank.beta == 0);
+
+  Config uncertain = tiny_config();
+  uncertain.loss.weighting = LossWeighting::uncertainty;
+  Trainer some(uncertain, data, pool);
+  std::vector<std::string> learnt;
+  for (const Parameter& p : some.parameters().parameters()) {
+    if (p.name.starts_with("loss.")) learnt.push_back(p.name);
+  }
+  CHECK(learnt == std::vector<std::string>{"loss.log_variance.click", "loss.log_variance.listwise"});  // of what is on
+
+  Config searching = tiny_config();
+  searching.encoder.position = PositionMode::displayed;
+  searching.rank.by = RankBy::list_search;
+  const Trainer untaught(searching, data, pool);
+  CHECK(untaught.config().rank.by == RankBy::score);
+  CHECK(untaught.config().rank.list_conversion == 0);
+  CHECK(untaught.warnings().back() == "rank.by = score: nothing trains the list heads that list_search would ask");
+}
+
+TEST_CASE("training with uncertainty weighting: the same bits by any way, and s stays within its bounds") {
+  const Log log;
+  Config config = tiny_config();
+  config.loss.weighting = LossWeighting::uncertainty;
+  config.train.max_steps = 40;
+  const auto whole = run(log, config, 2, "whole");
+  config.train.max_steps = 17;
+  run(log, config, 1, "parts");
+  config.train.max_steps = 40;
+  CHECK(run(log, config, 3, "parts", true) == whole);
+  const SafetensorsFile file(log.folder / "whole");
+  CHECK(file.values<float>("param.loss.log_variance.click")[0] != 0);
+  config.loss.weighting = LossWeighting::fixed;
+  CHECK(run(log, config, 2, "fixed").first != whole.first);
+  CHECK(SafetensorsFile(log.folder / "fixed").find("param.loss.log_variance.click") == nullptr);
+
+  config.loss.weighting = LossWeighting::uncertainty;
+  config.train.learning_rate = 0.1;  // past the bounds within some 30 steps
+  config.loss.click = 1000, config.loss.conversion = 1e-6;
+  const data::Dataset data = log.open();
+  ThreadPool pool(1);
+  Trainer trainer(config, data, pool);
+  for (std::size_t step = 0; step < 45; ++step) trainer.step(std::span(trainer.training_requests()).subspan(32 * (step % 9), 32));
+  CHECK(trainer.log_variance(kClick) == kMostLogVariance);
+  CHECK(trainer.log_variance(kConversion) == -kMostLogVariance);
+}
+
+TEST_CASE("training: thetas for fewer positions than the lists have are warned of") {
+  const Log log(60);
+  const data::Dataset data = log.open();
+  ThreadPool pool(1);
+  Config config = tiny_config();
+  config.loss.listwise = 0;
+  config.loss.examination = LossExamination::likelihood;
+  config.loss.theta = {1, 0.5};
+  const Trainer trainer(config, data, pool);
+  REQUIRE(!trainer.warnings().empty());
+  CHECK(trainer.warnings().back().find("loss.theta has 2 numbers and lists were shown down to position ") == 0);
+  config.loss.theta.assign(30, 0.5);
+  CHECK(Trainer(config, data, pool).warnings().size() + 1 == trainer.warnings().size());
 }

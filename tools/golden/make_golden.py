@@ -55,6 +55,8 @@ CASES = {
     "no_history": ({"qdir.query": "query+user"}, WORLD, NO_HISTORY),
     "one_by_one": ({"encoder.position": "none"}, BARE_WORLD, ONE_BY_ONE),
     "lambda": ({"loss.listwise_kind": "lambda", "loss.lambda": 0.5}, BARE_WORLD, LISTS),
+    "displayed": ({"encoder.position": "displayed"}, WORLD, LISTS),
+    "uncertainty": ({"loss.weighting": "uncertainty", "loss.listwise": 0.0}, BARE_WORLD, OTHER_LISTS),
 }
 
 # The baselines: name -> (options, world, lists). They read no option of QDIR, IAN and the lists' losses.
@@ -177,6 +179,8 @@ def batch_tensors(prefix, w, batch):
             floats(name, [i[name] for i in items])
     for name in ("click", "conversion", "labelled"):
         floats(name, [i[name] for i in items])
+    if "position" in items[0]:
+        ints("position", [i["position"] for i in items])
     return out
 
 
@@ -188,6 +192,9 @@ def code_of(c):
 def forward_batch(p, c, w, batch):
     logits = [code_of(c).forward(p, c, w, request) for request in batch]
     total, terms = code_of(c).loss(c, batch, logits)
+    if c.get("loss.weighting") == "uncertainty":  # Kendall, Gal & Cipolla 2018, eq. 10: L / sigma^2 + log sigma, s = log sigma^2
+        s = {k: p["loss.log_variance." + k][0, 0] for k in terms if c["loss." + k] > 0}
+        total = sum(torch.exp(-s[k]) * c["loss." + k] * terms[k] + s[k] / 2 for k in s)
     joined = {k: torch.cat([out[k].reshape(-1) for out in logits]) for k in logits[0]}
     return total, terms, joined
 
@@ -208,6 +215,10 @@ def make_model(folder, name, seed):
     batch = [draw_request(rng, w, n, t) for n, t in extents]
     if name == "item_only":  # a list without any label
         batch[2]["candidates"][0]["labelled"] = 0.0
+    if name == "displayed":  # in an order of their own, one of them not shown, one beyond the table
+        for request in batch:
+            for item, position in zip(request["candidates"], [2, 9, 1, 0, 3] if len(request["candidates"]) == 5 else [2, 1]):
+                item |= {"position": position} | ({"labelled": 0.0} if position == 0 else {})
     values = draw_parameters(rng, code_of(c).shapes(c, w))
     p = as_leaves(values)
     total, terms, logits = forward_batch(p, c, w, batch)

@@ -68,8 +68,8 @@ def shapes(c, w):
     numbers = present(w["item_dense"]) + (w["match"] if c["model.match"] else 0) + (2 if w["score"] else 0)
     out |= linear_shapes("join.item", (2 if interest else 1) * d + numbers, d)
     out |= linear_shapes("join.list", (2 + context + interest) * d, d, bias=False)
-    if c["encoder.position"] == "initial_rank":
-        out["encoder.position"] = (c["encoder.positions"], d)
+    if c["encoder.position"] != "none":  # displayed: row 0 is "not shown"
+        out["encoder.position"] = (c["encoder.positions"] + (c["encoder.position"] == "displayed"), d)
     if c["ian.pool"] == "token":
         out["ian.token"] = (1, d)
         if c["ian.condition"]:
@@ -88,6 +88,9 @@ def shapes(c, w):
         if not head.startswith("list"):
             out |= linear_shapes(f"head.{head}.wide", numbers, 1, bias=False) if numbers else {}
             out |= linear_shapes(f"head.{head}.match", matched, 1, bias=False) if matched else {}
+    if c.get("loss.weighting") == "uncertainty":
+        terms = ("click", "conversion", "list_click", "list_conversion", "listwise")
+        out |= {f"loss.log_variance.{k}": (1, 1) for k in terms if c["loss." + k] > 0}
     return out
 
 
@@ -158,6 +161,8 @@ def forward(p, c, w, request):
         x = linear(p, "join.item", torch.cat(own)) + linear(p, "join.list", torch.cat(shared))
         if c["encoder.position"] == "initial_rank":
             x = x + p["encoder.position"][min(rank, c["encoder.positions"] - 1)]
+        elif c["encoder.position"] == "displayed":
+            x = x + p["encoder.position"][min(item["position"], c["encoder.positions"])]
         rows.append(x)
 
     if c["ian.pool"] == "token":
