@@ -150,7 +150,7 @@ def settings_rows(identity):
         text = " ".join([f"{k}={v}" for part in ("ways", "inductor", "env") for k, v in setting[part].items()])
         tried = ", ".join(f"{t['change']} {t['ratio']:.2f}{'*' if t['kept'] else ''}" if t["ratio"] else f"{t['change']}: {t.get('failed', 'impossible')}"
                           for t in identity["trials"].get(which, []))
-        rows.append([which, text or "as they come", tried])
+        rows.append([which, text or "as they come", tried or "not searched: by hand"])
     return rows
 
 

@@ -1,5 +1,6 @@
 """Interleaved rounds: ours, then each peer, again and again; what counts is the ratio within a round."""
 
+import contextlib
 import statistics
 import subprocess
 import threading
@@ -117,39 +118,48 @@ def best_threads(binary, folder, case, settings, rounds, limit):
             "ratios": {name: ratios(times[label], times[best[OURS]]) for name, label in best.items() if name != OURS}}
 
 
-def throughput(start, case, seconds):
-    """Lists a second of all CPUs together: `start(bound)` gives a worker for each."""
-    workers = [start([cpu]) for cpu in cpus(1000)]
-    try:
-        for worker in workers:
-            worker.ask(f"infer {case} 1 2")  # loads, and a peer compares its results with ours
-        rates = [0.0] * len(workers)
+class Team:
+    """A process on each CPU; lists a second of all together."""
+
+    def __init__(self, start, case):
+        self.case, self.workers = case, []
+        for cpu in cpus(1000):
+            self.workers.append(start([cpu]))
+            self.workers[-1].ask(f"infer {case} 1 2")  # loads, and a peer compares its results with ours
+
+    def rate(self, seconds):
+        rates = [0.0] * len(self.workers)
 
         def ask(i):
-            rates[i] = workers[i].ask(f"throughput {case} 1 {seconds}")["lists_per_second"]
+            rates[i] = self.workers[i].ask(f"throughput {self.case} 1 {seconds}")["lists_per_second"]
 
-        threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(workers))]
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(rates))]
         for t in threads:
             t.start()
         for t in threads:
             t.join()
         return sum(rates)
-    finally:
-        for worker in workers:
+
+    def close(self):
+        for worker in self.workers:
             worker.close()
 
 
 def compare_throughput(binary, folder, case, settings, rounds, seconds):
     """Each peer's best of the settings given for it: name -> [Setting]."""
-    for choices in settings.values():
-        for setting in choices:
-            setting.prepare(folder, case)
     starts = {OURS: [lambda bound: ours(binary, folder, bound)]}
     starts |= {name: [lambda bound, s=s: s.start(folder, bound) for s in choices] for name, choices in settings.items()}
-    rates = {name: [] for name in starts}
-    for _ in range(rounds):
+    with contextlib.ExitStack() as open_teams:
+        teams = {}
         for name, choices in starts.items():
-            rates[name].append(max(throughput(start, case, seconds) for start in choices))
+            for setting in settings.get(name, []):
+                setting.prepare(folder, case)
+            for start in choices:
+                teams.setdefault(name, []).append(Team(start, case))
+                open_teams.callback(teams[name][-1].close)
+        found = [{name: [team.rate(seconds) for team in some] for name, some in teams.items()} for _ in range(rounds)]
+    best = {name: max(range(len(some)), key=lambda k: statistics.median(f[name][k] for f in found)) for name, some in teams.items()}
+    rates = {name: [f[name][k] for f in found] for name, k in best.items()}
     return {"case": case, "lists_per_second": {k: spread(v) for k, v in rates.items()},
             "ratios": {k: ratios(rates[OURS], rates[k]) for k in settings}}
 
