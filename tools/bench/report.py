@@ -40,7 +40,7 @@ def mean_rows(entries):
         some = [e for e in entries if e["case"].endswith("-d" + d) and e["ratios"]]
         if some:
             median, low, high = geomean(some)
-            rows.append([f"training, d = {d}, {len(some)} cases", f"{median:.2f} ({low:.2f}-{high:.2f})"])
+            rows.append([f"training, d = {d}, {len(some)} case{'s' if len(some) > 1 else ''}", f"{median:.2f} ({low:.2f}-{high:.2f})"])
     return rows
 
 
