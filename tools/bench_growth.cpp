@@ -74,6 +74,7 @@ class Growth {
 
   Json run() {
     candidates();
+    many_candidates();
     history();
     vocabulary();
     data();
@@ -120,6 +121,25 @@ class Growth {
     });
   }
 
+  // Memory of a process that answers requests of so many candidates, without the mapped model. What is O(1) makes the ratio smaller.
+  void many_candidates() {
+    const auto memory = [&](std::int64_t candidates) {
+      BenchCase c{"candidates-" + std::to_string(candidates), false, 1, 64, log(2, candidates)};
+      c.log.items = 20'000;
+      const TemporaryFolder folder;
+      export_cases(folder.path(), {c}, o_.assignments);
+      return anonymous_memory(folder.path(), "infer " + c.name + " 1 2");
+    };
+    progress_.show("10,000 candidates");
+    const double ratio = memory(10'000) / memory(1'000);
+    law("10,000 candidates to 1,000: memory", 10, Limit::at_most, [&] { return ratio; });
+  }
+
+  static double anonymous_memory(const std::string& folder, const std::string& command) {
+    const std::string answers = run_piano({"bench", "--worker", folder}, command + "\nmemory\n").output;
+    return parse_json(answers.substr(answers.find('\n') + 1))["anonymous"].get<double>();
+  }
+
   void history() {
     const auto with = [&](std::int64_t events) {
       BenchLog past = log(1, 100);
@@ -161,9 +181,7 @@ class Growth {
       c.log.items = 10'000, c.log.artists = c.log.queries = c.log.terms = c.log.users = 500;
       const TemporaryFolder folder;
       export_cases(folder.path(), {c}, o_.assignments);
-      const std::string commands = "train " + c.name + " 1 " + std::to_string(lists / c.lists) + "\nmemory\n";
-      const std::string answers = run_piano({"bench", "--worker", folder.path()}, commands).output;
-      return parse_json(answers.substr(answers.find('\n') + 1))["anonymous"].get<double>();
+      return anonymous_memory(folder.path(), "train " + c.name + " 1 " + std::to_string(lists / c.lists));
     };
     progress_.show("10 times the lists");
     const std::int64_t lists = o_.quick ? 64 : 1024;

@@ -1,8 +1,11 @@
 #include "tools/bench_own.h"
 
+#include <ctime>
+#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "data/dataset_writer.h"
+#include "data/readers.h"
 #include "engine/base/json_text.h"
 #include "piano/model_file.h"
 #include "tools/bench_export.h"
@@ -42,6 +45,7 @@ class OwnBench {
     machine();
     training();
     inference();
+    preparing();
     return report_;
   }
 
@@ -121,12 +125,13 @@ class OwnBench {
       const double flops = forward_cost(model->impl().config, model->impl().features, batch, false).flops;
       for (InferRun* r : {&run, &known, &together}) r->rerank(0), r->rerank(0);
 
-      Samples p50, p50_known, p50_together, tail, worst, share, one, all, start, peak_memory, mapped;
+      Samples p50, p50_known, p50_together, faster, tail, worst, share, one, all, start, peak_memory, mapped;
       for (int round = 0; round < o_.rounds; ++round) {
         progress_.show(c.name + ": round " + std::to_string(round + 1) + " of " + std::to_string(o_.rounds));
         const double peak = fma_gflops(1);
         const Samples us = calls(run);
-        p50_known.add(calls(known).median()), p50_together.add(calls(together).median());
+        const double shared = calls(together).median();
+        p50_known.add(calls(known).median()), p50_together.add(shared), faster.add(us.median() / shared);
         p50.add(us.median()), tail.add(us.quantile(0.99) / us.median()), worst.add(us.high()), share.add(100 * 1e-3 * flops / us.median() / peak);
         one.add(lists_per_second(model, lines, 1, kSeconds)), all.add(lists_per_second(model, lines, o_.threads, kSeconds));
         start.add(run_piano({"rerank", "--model", model_path}, lines[0] + "\n").first_line_ms);
@@ -136,6 +141,7 @@ class OwnBench {
       }
       report_["inference"].push_back({{"case", c.name}, {"forward_flops", flops}, {"p50_us", json_of(p50)}, {"p99_over_p50", json_of(tail)},
                                       {"max_us", json_of(worst)}, {"p50_known_user_us", json_of(p50_known)}, {"p50_all_threads_us", json_of(p50_together)},
+                                      {"speedup_all_threads", json_of(faster)},
                                       {"percent_of_peak", json_of(share)}, {"lists_per_second_1", json_of(one)},
                                       {"lists_per_second_all", json_of(all)}, {"threads", o_.threads}, {"start_ms", json_of(start)},
                                       {"peak_mb", json_of(peak_memory)}, {"mapped_mb", json_of(mapped)}});
@@ -144,6 +150,32 @@ class OwnBench {
     }
     show(table, "lrrrrrrrr");
     show(process, "lrrr");
+  }
+
+  // A log of JSON lines into a packed data set, as piano prepare does it, on one thread. Time of the CPU: waiting for a disk says nothing of us.
+  void preparing() {
+    const BenchLog log{.lists = o_.quick ? 200 : 2'000, .candidates = 50};
+    const TemporaryFolder folder;
+    double megabytes = 0;
+    {
+      std::ofstream out(folder / "log.jsonl", std::ios::binary);
+      for (std::int64_t i = 0; i < log.lists; ++i) {
+        const std::string line = bench_request(log, i) + "\n";
+        out << line;
+        megabytes += 1e-6 * static_cast<double>(line.size());
+      }
+    }
+    Samples rate;
+    for (int round = 0; round < o_.rounds; ++round) {
+      progress_.show("prepare: round " + std::to_string(round + 1) + " of " + std::to_string(o_.rounds));
+      const std::clock_t start = std::clock();
+      data::DatasetWriter writer(folder / "data", {});
+      data::read_jsonl({folder / "log.jsonl"}, {}, writer);
+      writer.commit();
+      rate.add(megabytes * CLOCKS_PER_SEC / static_cast<double>(std::clock() - start));
+    }
+    report_["prepare_mb_s"] = json_of(rate);
+    show({{"prepare, one thread", "MB a CPU second"}, {number_text(megabytes, 0) + " MB of JSON lines", shown(rate, 0)}}, "lr");
   }
 
   static Samples calls(InferRun& run) {

@@ -4,160 +4,103 @@
     python3 tools/bench/bench.py --piano build/release/piano --json bench.json --docs docs/benchmarks.md
 
 The cases come from `piano bench --export`; a peer loads the same parameters and must give the same logits, loss and gradients before it is
-timed, else this ends with exit 1. Then each peer's fastest settings are searched (--settings FILE: kept there, and taken from there), and
-all are timed in turn. --selftest shows that the comparison can fail.
+timed, else this ends with exit 1. All are timed in turn. --json is written after every part, and --resume goes on with the parts that it
+lacks; --from prints what is there. A peer that is not ready within --limit seconds has a row that says so.
+
+The peers' settings come from --settings (settings.json beside this file); --search looks for the fastest ones and writes them there.
+--prepare compares every peer's results with ours and compiles what is to be compiled, into --folder, and times nothing.
+--selftest shows that the comparison can fail.
 """
 
 import argparse
-import datetime
-import importlib
-import importlib.util
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 
-PACKAGES = ("numpy", "torch", "onnx", "onnxscript", "onnxruntime")
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def require_packages():
-    missing = [p for p in PACKAGES if importlib.util.find_spec(p) is None]
-    if missing:
-        sys.exit(f"missing Python packages: {', '.join(missing)}; pip install -r {os.path.relpath(os.path.join(HERE, 'requirements.txt'))}")
+PEERS = ("eager", "compile", "onnx")
+QUICK = ["train-32x20-d64", "infer-100"]
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    listed = lambda text: text.split(",")
     p.add_argument("--piano", default="build/release/piano", help="the binary (default: %(default)s)")
-    p.add_argument("--cases", metavar="DIR", help="where the cases are or go (default: a temporary folder)")
-    p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--quick", action="store_true", help="3 rounds, one case of each kind, default settings, nothing of ours alone")
-    p.add_argument("--settings", metavar="FILE", help="the peers' settings: read when it is there, else searched and written")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--cases", type=listed, metavar="NAME,..", help="of the training and inference cases only these")
+    p.add_argument("--peers", type=listed, default=list(PEERS), metavar="NAME,..", help="of eager, compile and onnx only these")
+    p.add_argument("--quick", action="store_true", help="3 rounds, one case of each kind, without torch.compile, nothing of ours alone")
+    p.add_argument("--limit", type=float, default=300, metavar="S", help="seconds that a peer may take to be ready (default: %(default)g)")
+    p.add_argument("--folder", metavar="DIR", help="where cases, ONNX files and compiled kernels are or go, and stay (default: a temporary folder)")
+    p.add_argument("--settings", default=os.path.join(HERE, "settings.json"), metavar="FILE", help="the peers' settings (default: the file beside this one)")
     p.add_argument("--json", metavar="FILE")
+    p.add_argument("--resume", action="store_true", help="keep what --json has, of the same binary and settings; measure the rest")
     p.add_argument("--docs", metavar="FILE", help="the report in Markdown; with --from from earlier figures")
-    p.add_argument("--from", dest="figures", metavar="FILE", help="measure nothing: figures of an earlier --json")
+    p.add_argument("--from", dest="figures", metavar="FILE", help="measure nothing: figures of an earlier --json, complete or not")
+    p.add_argument("--search", action="store_true", help="find the peers' fastest settings and write them to --settings; goes on where it was stopped")
+    p.add_argument("--prepare", action="store_true", help="compare and compile everything, time nothing")
     p.add_argument("--selftest", action="store_true", help="changes one parameter and checks that the comparison says so and exits with 1")
-    return p.parse_args()
-
-
-def cases_of(folder):
-    with open(os.path.join(folder, "cases.json")) as f:
-        return json.load(f)
+    a = p.parse_args()
+    if unknown := [x for x in a.peers if x not in PEERS]:
+        p.error(f"no peer '{unknown[0]}': {', '.join(PEERS)}")
+    if a.resume and not a.json:
+        p.error("--resume needs --json, the file to go on with")
+    if a.quick:
+        a.rounds, a.peers, a.cases = 3, [x for x in a.peers if x != "compile"], a.cases or QUICK
+    return a
 
 
 def export(a, folder):
     if os.path.exists(os.path.join(folder, "cases.json")):
         return
-    quick = ["--case", "train-32x20-d64", "--case", "infer-100"] if a.quick or a.selftest else []
-    subprocess.run([a.piano, "bench", "--export", folder, *quick], check=True, stdout=sys.stderr)
+    few = QUICK if a.quick or a.selftest else []
+    subprocess.run([a.piano, "bench", "--export", folder, *[w for c in few for w in ("--case", c)]], check=True, stdout=sys.stderr)
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def settings_of(a, folder, train_case, infer_case, threads):
-    """which -> Setting, and the trials of the search."""
-    from sweep import SEARCHES, search_all
-    from workers import Setting
-    if a.settings and os.path.exists(a.settings):
-        with open(a.settings) as f:
-            kept = json.load(f)
-        return {k: Setting(**v["setting"]) for k, v in kept.items()}, kept
-    if a.quick:
-        return {k: Setting(mode, ways, inductor) for k, (mode, ways, inductor, *_) in SEARCHES.items()}, {}
-    say("searching the peers' fastest settings")
-    found = search_all(folder, train_case, infer_case, threads)
-    kept = {k: {"setting": s.to_json(), "trials": trials} for k, (s, trials) in found.items()}
-    if a.settings:
-        with open(a.settings, "w") as f:
-            json.dump(kept, f, indent=1)
-    return {k: s for k, (s, _) in found.items()}, kept
-
-
-def of_kind(settings, kind):
-    names = {"eager": "PyTorch eager", "compile": "PyTorch compile", "onnx": "ONNX Runtime"}
-    return {names[k.split()[1]]: s for k, s in settings.items() if k.startswith(kind)}
-
-
-def own_figures(a, mode):
-    """What `piano bench` measures of itself."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "figures.json")
-        subprocess.run([a.piano, "bench", *mode, "--json", path], check=True, stdout=subprocess.DEVNULL)
-        with open(path) as f:
-            return json.load(f)
-
-
-def versions():
-    out = {"python": platform.python_version()} | {p: importlib.import_module(p).__version__ for p in PACKAGES}
-    with open("/proc/cpuinfo") as f:
-        cpu = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "unknown")
-    return out | {"cpu": cpu, "cpus": len(os.sched_getaffinity(0)), "date": datetime.date.today().isoformat()}
-
-
-def measure(a, folder):
-    import rounds as r
-    cases = cases_of(folder)
-    trains, infers = ([c["name"] for c in cases if c["kind"] == kind] for kind in ("train", "infer"))
-    most = min(2, len(os.sched_getaffinity(0)))
-    usual = lambda names, wanted: wanted if wanted in names else names[0]
-    train_case, infer_case = usual(trains, "train-128x50-d64"), usual(infers, "infer-100")
-    settings, trials = settings_of(a, folder, train_case, infer_case, most)
-    rounds = 3 if a.quick else a.rounds
-    training, inference = of_kind(settings, "train"), of_kind(settings, "infer")
-    out = {"versions": versions(), "command": " ".join(["python3", os.path.relpath(__file__), *sys.argv[1:]]), "rounds": rounds,
-           "settings": {k: s.text() for k, s in settings.items()}, "trials": {k: v["trials"] for k, v in trials.items()},
-           "training": [], "inference": [], "best_threads": []}
-    for threads in [most] if a.quick else sorted({1, most}, reverse=True):
-        for case in trains:
-            say(f"training {case}, {threads} threads")
-            out["training"].append(r.compare(a.piano, folder, case, "train", threads, training, rounds))
-    for case in infers:
-        say(f"inference {case}")
-        out["inference"].append(r.compare(a.piano, folder, case, "infer", 1, inference, rounds))
-    if most > 1:
-        say(f"inference {infer_case}, {most} threads")
-        out["best_threads"].append(r.compare(a.piano, folder, infer_case, "infer", most, inference, rounds))
-    say("throughput, start, memory")
-    batched = {name: [s, s.changed(ways={"copies": 16})] for name, s in inference.items() if name != "PyTorch compile"}
-    out["throughput"] = r.compare_throughput(a.piano, folder, infer_case, batched, 3, 1 if a.quick else 2)
-    out["start"] = r.start_to_answer(a.piano, folder, infer_case, {k: s for k, s in inference.items() if k != "PyTorch compile"}, rounds)
-    out["memory"] = [r.peak_memory(a.piano, folder, f"infer {infer_case} 1 20", inference, 1),
-                     r.peak_memory(a.piano, folder, f"train {train_case} {most} 3", training, most)]
-    if not a.quick:
-        say("our own figures and growth")
-        out["own"], out["growth"] = own_figures(a, []), own_figures(a, ["--growth"])
-    return out
+def run(a, folder):
+    from parts import Run
+    from record import Record
+    from workers import PeerError
+    plan = Run(a, folder)
+    if a.search:
+        return plan.search()
+    if a.prepare:
+        return plan.prepare()
+    record = Record(a.json, plan.identity(), a.resume)
+    for section, key, measure in plan.parts():
+        if not record.has(section, key):
+            print(" ".join(filter(None, (section, key))), file=sys.stderr, flush=True)
+            try:
+                record.keep(section, key, measure())
+            except PeerError as e:
+                print(f"  not measured: {e}", file=sys.stderr, flush=True)
+    return record.figures
 
 
 def main():
     a = arguments()
+    from record import read, require_packages
     from report import markdown, table
     if a.figures:
-        with open(a.figures) as f:
-            out = json.load(f)
+        out = read(a.figures)
     else:
         require_packages()
         from workers import Mismatch
         with tempfile.TemporaryDirectory() as temporary:
-            folder = a.cases or temporary
+            folder = a.folder or temporary
             export(a, folder)
             if a.selftest:
                 from selftest import selftest
                 return selftest(folder)
             try:
-                out = measure(a, folder)
+                out = run(a, folder)
             except Mismatch as e:
-                say(str(e))
+                print(e, file=sys.stderr)
                 return 1
+        if a.search or a.prepare:
+            return out
     print(table(out))
-    if a.json:
-        with open(a.json, "w") as f:
-            json.dump(out, f, indent=1)
     if a.docs:
         with open(a.docs, "w") as f:
             f.write(markdown(out))

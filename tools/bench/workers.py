@@ -2,6 +2,8 @@
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 
@@ -21,27 +23,37 @@ def cpus(count):
 
 
 class Worker:
+    """A process that works only while it is asked: between answers it is stopped, or its threads might spin (OMP_WAIT_POLICY=active, thread
+    pools) on the CPUs where others are timed."""
+
     def __init__(self, command, bound, env=None):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                         env=env, preexec_fn=lambda: os.sched_setaffinity(0, bound))
 
-    def ask(self, line):
+    def ask(self, line, limit=None):
+        """The answer; a worker that takes more than `limit` seconds is ended."""
+        self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass
+        if not select.select([self.process.stdout], [], [], limit)[0]:
+            self.process.kill()
+            raise PeerError(f"not ready within {limit:g} s")
         reply = self.process.stdout.readline()
         if not reply:
             raise PeerError(f"'{line}' had no answer; the process said: " + " | ".join(self.process.stderr.read().strip().split("\n")[-3:]))
         answer = json.loads(reply)
         if "mismatch" in answer:
             raise Mismatch(answer["mismatch"])
+        self.process.send_signal(signal.SIGSTOP)
         if "error" in answer:
             raise PeerError(f"'{line}': {answer['error']}")
         return answer
 
     def close(self):
+        self.process.send_signal(signal.SIGCONT)
         try:
             self.process.communicate("quit\n", timeout=20)
         except (subprocess.TimeoutExpired, BrokenPipeError, ValueError):
