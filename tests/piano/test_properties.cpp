@@ -80,7 +80,7 @@ TEST_CASE("with displayed positions it matters where a candidate is shown, and n
   const Parameter& table = model.find("encoder.position");
   CHECK(table.shape.rows() == 16 + 1);
   std::vector<double> rows = golden::values(model.store, table);
-  for (std::size_t c = 0; c < 8; ++c) rows[c] += 1;  // row 0: not shown
+  rows[0] += 1;  // row 0: not shown; layer norm would not see a whole row moved
   golden::set_values(model.store, table, rows);
   CHECK(distance(model.scores(batch).list_click, a.list_click) > 1e-4);
   swapped.position = batch.position = {4, 2, 5, 1, 3};
