@@ -157,7 +157,6 @@ void BatchBuilder::Impl::append(const RawColumns& log, const RawIdMaps& m, std::
     scale(row.data(), features.match, width, row.data());
     if (!limits.match) std::ranges::fill(row, 0.0f);
     if (!limits.cosine) std::ranges::fill(match.cosine_of(row), 0.0f);
-    if (!limits.list_facts) std::ranges::fill(match.list_facts_of(row), 0.0f);
   }
 }
 

@@ -22,20 +22,18 @@ std::vector<std::string> match_feature_names(const Schema& schema) {
   names.push_back("item.above_last");
   for (const std::string& field : schema.match_fields) add_counts(field);
   if (schema.match_set < 2) return names;
-  names.insert(names.end(), {"item.cosine", "item.cosine_in_list", "list.touched", "list.events", "list.acts", "list.since_act", "list.has_last"});
-  for (const std::string& action : schema.match_actions) names.push_back("list.last." + action);
-  names.push_back("list.last.other");
+  names.insert(names.end(), {"item.cosine", "item.cosine_in_list"});
   return names;
 }
 
 namespace {
 
-float log1p_of(std::int64_t count) { return static_cast<float>(std::log1p(static_cast<double>(count))); }
+float log1p_of(std::int32_t count) { return static_cast<float>(std::log1p(static_cast<double>(count))); }
 
 // Most counts are small: those are looked up.
 const auto kLog1p = [] {
   std::array<float, 256> table{};
-  for (std::size_t n = 0; n < table.size(); ++n) table[n] = log1p_of(static_cast<std::int64_t>(n));
+  for (std::size_t n = 0; n < table.size(); ++n) table[n] = log1p_of(static_cast<std::int32_t>(n));
   return table;
 }();
 
@@ -84,7 +82,7 @@ MatchMaps match_maps(const FeatureSpace& space, const RawStrings& strings) {
 MatchFeatures::MatchFeatures(const FeatureSpace& space)
     : actions_(space.schema.match_actions.size() + 1), fields_(space.schema.match_fields.size()),
       first_set_(actions_ + kItemFacts + fields_ * (actions_ + 1)),
-      width_(first_set_ + (space.schema.match_set < 2 ? 0 : kCosines + kListFacts + actions_)),
+      width_(first_set_ + (space.schema.match_set < 2 ? 0 : 2)),
       cosine_(space.interactions) {}
 
 void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent) {
@@ -117,10 +115,7 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, const MatchMap
   put(0, ordinals, true, rows);
   put_neighbours(rows);
   for (std::size_t i = 0; i < n; ++i) recency.push_back(rows[i * width_ + actions_]);
-  if (width_ > first_set_) {
-    put_cosine(log, r, maps, rows);
-    put_list(log, r, maps.action_slot, ordinals, rows);
-  }
+  if (width_ > first_set_) put_cosine(log, r, maps, rows);
 
   for (std::size_t f = 0; f < fields_; ++f) {
     start(n);
@@ -239,30 +234,6 @@ void MatchFeatures::put_cosine(const RawColumns& log, std::int64_t r, const Matc
     float* out = features.data() + i * width_ + first_set_;
     out[0] = static_cast<float>(cosines_[i]);
     out[1] = equal ? 0.0f : static_cast<float>((cosines_[i] - mean) / std::sqrt(square));
-  }
-}
-
-// requires: touches_ are of items
-void MatchFeatures::put_list(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot, std::int64_t ordinals,
-                             std::span<float> features) const {
-  const auto at = static_cast<std::size_t>(r);
-  const std::int64_t begin = log.events[2 * at], end = log.events[2 * at + 1];
-  std::int32_t touched = 0;
-  bool has_last = false;
-  for (const Touch& touch : touches_) touched += touch.last >= 0, has_last = has_last || (touch.last >= 0 && touch.last == ordinals - 1);
-  std::int64_t since = 0;  // events after the last one with an item
-  if (ordinals > 0) while (log.event_item[static_cast<std::size_t>(end - 1 - since)] < 0) ++since;
-  std::size_t slot = actions_ - 1;
-  if (end > begin && log.event_item[static_cast<std::size_t>(end - 1)] >= 0 && log.event_action[static_cast<std::size_t>(end - 1)] >= 0)
-    slot = static_cast<std::size_t>(action_slot[static_cast<std::size_t>(log.event_action[static_cast<std::size_t>(end - 1)])]);
-  for (std::size_t i = 0; i < touches_.size(); ++i) {
-    float* out = features.data() + i * width_ + first_set_ + kCosines;
-    out[0] = log1p_of(touched);
-    out[1] = log1p_of(end - begin);
-    out[2] = log1p_of(ordinals);
-    out[3] = log1p_of(since);
-    out[4] = has_last ? 1.0f : 0.0f;
-    if (end > begin) out[kListFacts + slot] = 1.0f;
   }
 }
 

@@ -2,7 +2,7 @@
 // over the whole history, before it is cut to the most recent events. Most items are rare or new and no embedding can know them.
 //
 // Let A = schema.match_actions and F = schema.match_fields. A candidate's row has (|A| + 1) + 5 + |F| (|A| + 2) columns, and in set 2
-// (schema.match_set; files of version 1 have set 1) another 2 + 5 + |A| + 1:
+// (schema.match_set; files of version 1 have set 1) another 2:
 //   item.<a>, item.other     log1p of the number of events with this item, by action; "other": any action not in A, or none
 //   item.recency             1 / (1 + events with an item since the one that last touched this item); 0 if there was none
 //   item.last                1 if it is the item touched last
@@ -15,13 +15,7 @@
 // and in set 2
 //   item.cosine              how alike the item is to what the user had, by who had both in the training part (interactions.h)
 //   item.cosine_in_list      the same in deviations from the mean of this list; 0 where all are equal
-// and of the list, the same for each candidate: what else is known weighs more or less by it
-//   list.touched             log1p of how many of the candidates were touched
-//   list.events, list.acts   log1p of the number of events, and of those with an item
-//   list.since_act           log1p of the number of events after the last one with an item; 0 without one
-//   list.has_last            1 if the item touched last is in the list
-//   list.last.<a>, list.last.other    1 if that is the action of the last event; "other" also of one without an item
-// Events without an item count for nothing but list.events, list.since_act and list.last.
+// Events without an item count for nothing.
 #pragma once
 
 #include <cstdint>
@@ -75,9 +69,7 @@ class MatchFeatures {
 
   std::size_t width() const { return width_; }
   std::size_t columns() const { return 1 + fields_; }  // of matches(): 1 + |F|
-  // The columns of item.cosine and item.cosine_in_list, and those of list.*; none in set 1.
-  std::span<float> cosine_of(std::span<float> row) const { return row.subspan(first_set_, width_ > first_set_ ? kCosines : 0); }
-  std::span<float> list_facts_of(std::span<float> row) const { return row.subspan(width_ > first_set_ ? first_set_ + kCosines : width_); }
+  std::span<float> cosine_of(std::span<float> row) const { return row.subspan(first_set_); }  // its columns of set 2; none in set 1
 
   // Features of all candidates of request r.
   // `recent`: how many of the last events matches() tells of.
@@ -97,7 +89,6 @@ class MatchFeatures {
 
  private:
   static constexpr std::size_t kItemFacts = 5;  // item.recency .. item.above_last
-  static constexpr std::size_t kCosines = 2, kListFacts = 5;  // list.touched .. list.has_last
   // What is known of one candidate: first for its item, then for each field.
   struct Touch {
     std::int64_t last = -1;  // ordinal of the last event, among events with an item
@@ -110,8 +101,6 @@ class MatchFeatures {
   void put_neighbours(std::span<float> features) const;
   void put(std::size_t column, std::int64_t ordinals, bool item, std::span<float> features) const;
   void put_cosine(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::span<float> features);
-  void put_list(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot, std::int64_t ordinals,
-                std::span<float> features) const;
 
   std::size_t actions_, fields_;           // actions_: with "other"
   std::size_t first_set_, width_;          // columns of set 1, and all of them

@@ -40,7 +40,7 @@ std::string start_checksum(std::map<std::string, std::string> metadata, std::spa
 
 data::BuilderLimits builder_limits(const Config& config) {
   return {static_cast<std::int32_t>(config.model.max_history), static_cast<std::int32_t>(config.model.max_terms), config.model.match,
-          config.model.cosine, config.model.list_facts};
+          config.model.cosine};
 }
 
 data::BuilderLimits Model::Impl::limits() const { return builder_limits(config); }

@@ -20,7 +20,6 @@ TEST_CASE("each ablation differs from the default in what its name says, and in 
       {"no_weighted_match", {"qdir.match=false"}},
       {"no_match", {"model.match=false", "qdir.match=false"}},
       {"no_cosine", {"model.cosine=false"}},
-      {"no_list_facts", {"model.list_facts=false"}},
       {"ian_mean", {"ian.pool=mean"}},
       {"ian_attention", {"ian.pool=attention"}},
       {"ian_unconditioned", {"ian.condition=false"}},
