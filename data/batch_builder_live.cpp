@@ -134,6 +134,7 @@ struct LiveRequest::Impl {
     const std::int32_t raw = items.intern(id, features.item, maps.item);
     if (features.item_vectors.width() > 0 && raw == static_cast<std::int32_t>(maps.item_vector.size()))
       maps.item_vector.push_back(features.item_vectors.find(id));
+    if (raw == static_cast<std::int32_t>(maps.match.item.size())) maps.match.item.push_back(features.interactions.item(id));
     return raw;
   }
 
@@ -144,12 +145,6 @@ struct LiveRequest::Impl {
       for_each_term(asked, term_buffer, [&](std::string_view term) { query_terms.ids.push_back(intern_term(term)); });
       query_terms.close();
     }
-    return raw;
-  }
-
-  std::int32_t intern_item(std::string_view id) {
-    const std::int32_t raw = items.intern(id, features.item, maps.item);
-    if (raw == static_cast<std::int32_t>(maps.match.item.size())) maps.match.item.push_back(features.interactions.item(id));
     return raw;
   }
 
