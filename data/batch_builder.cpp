@@ -150,11 +150,13 @@ void BatchBuilder::Impl::append(const RawColumns& log, const RawIdMaps& m, std::
   append_history(log, m, r, b);
   append_candidates(log, m, r, b);
   const std::size_t matched = b.match.size(), width = match.width();
-  match.append(log, r, m.action_slot, m.match_columns, limits.max_history, b.match, b.recency);
+  match.append(log, r, m.match, limits.max_history, b.match, b.recency);
   append_matches(log, r, b);
   for (std::size_t i = matched; i < b.match.size(); i += width) {
-    if (limits.match) scale(&b.match[i], features.match, width, &b.match[i]);
-    else std::fill_n(&b.match[i], width, 0.0f);
+    const std::span<float> row = std::span(b.match).subspan(i, width);
+    scale(row.data(), features.match, width, row.data());
+    if (!limits.match) std::ranges::fill(row, 0.0f);
+    if (!limits.cosine) std::ranges::fill(match.cosine_of(row), 0.0f);
   }
 }
 

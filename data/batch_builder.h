@@ -22,13 +22,9 @@ struct RawIdMaps {
   std::vector<std::int32_t> user, query, item, action;
   BagColumn terms;                         // of each raw term: its row, and those of its n-grams
   std::vector<std::int32_t> item_vector;   // rows of the item vectors; empty when there are none
-  std::vector<std::int32_t> action_slot;   // raw action -> match feature slot, see MatchFeatures::append
   std::vector<FieldMap> user_fields, context_fields, item_fields;  // one per schema field
-  std::vector<std::int32_t> match_columns; // one per schema.match_fields: the raw item field, or -1
+  MatchMaps match;
 };
-
-// The slot of an action among the match features: its place in `actions`, or actions.size() for any other.
-std::int32_t match_action_slot(const std::vector<std::string>& actions, std::string_view action);
 
 // A live request as RawColumns of one row, with dictionaries of its own. Keeps its memory from request to request.
 class LiveRequest {
@@ -45,7 +41,7 @@ class LiveRequest {
 };
 
 struct BatchBuilder::Impl {
-  Impl(const FeatureSpace& f, BuilderLimits l) : features(f), limits(l), match(f.schema), live(f) {}
+  Impl(const FeatureSpace& f, BuilderLimits l) : features(f), limits(l), match(f), live(f) {}
 
   void append(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
   void append_history(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);

@@ -47,10 +47,6 @@ std::int32_t widest_query(const Bags& queries, const BagColumn& terms, std::int3
 
 }  // namespace
 
-std::int32_t match_action_slot(const std::vector<std::string>& actions, std::string_view action) {
-  return static_cast<std::int32_t>(std::find(actions.begin(), actions.end(), action) - actions.begin());
-}
-
 void BatchBuilder::attach(const Dataset& dataset) {
   const FeatureSpace& space = impl_->features;
   const Dataset::Columns& log = dataset.columns();
@@ -70,12 +66,10 @@ void BatchBuilder::attach(const Dataset& dataset) {
   if (space.item_vectors.width() > 0)
     for (std::int64_t i = 0; i < log.strings.items.size(); ++i) maps->item_vector.push_back(space.item_vectors.find(log.strings.items[i]));
   maps->action = map_ids(log.strings.actions, space.action);
-  for (std::int64_t a = 0; a < log.strings.actions.size(); ++a)
-    maps->action_slot.push_back(match_action_slot(space.schema.match_actions, log.strings.actions[a]));
   maps->user_fields = map_fields(space.schema.user_fields, space.user_fields, log.strings.user_fields);
   maps->context_fields = map_fields(space.schema.context_fields, space.context_fields, log.strings.context_fields);
   maps->item_fields = map_fields(space.schema.item_fields, space.item_fields, log.strings.item_fields);
-  for (const std::string& field : space.schema.match_fields) maps->match_columns.push_back(column_of(log.strings.item_fields.names, field));
+  maps->match = match_maps(space, log.strings);
   impl_->dataset = &dataset;
   impl_->maps = std::move(maps);
 }

@@ -101,13 +101,15 @@ struct LiveRequest::Impl {
     score.width = f.schema.has_score ? 1 : 0;
     value.width = 1;
     for (const std::string& field : f.schema.match_fields)
-      maps.match_columns.push_back(match_action_slot(f.schema.item_fields, field));
+      maps.match.columns.push_back(match_action_slot(f.schema.item_fields, field));
   }
 
   void clear() {
     for (LiveDictionary* d : {&users, &queries, &items, &actions}) d->strings.clear();
     terms.clear();
-    for (auto* rows : {&maps.user, &maps.query, &maps.terms.ids, &maps.item, &maps.item_vector, &maps.action, &maps.action_slot}) rows->clear();
+    for (auto* rows : {&maps.user, &maps.query, &maps.terms.ids, &maps.item, &maps.item_vector, &maps.action, &maps.match.action_slot,
+                       &maps.match.user, &maps.match.item})
+      rows->clear();
     maps.terms.offsets.assign(1, 0);
     for (LiveFields* fields : {&user_fields, &context_fields, &item_fields}) fields->clear();
     for (auto* kind : {&user_bags, &context_bags, &item_bags, &event_bags})
@@ -132,6 +134,7 @@ struct LiveRequest::Impl {
     const std::int32_t raw = items.intern(id, features.item, maps.item);
     if (features.item_vectors.width() > 0 && raw == static_cast<std::int32_t>(maps.item_vector.size()))
       maps.item_vector.push_back(features.item_vectors.find(id));
+    if (raw == static_cast<std::int32_t>(maps.match.item.size())) maps.match.item.push_back(features.interactions.item(id));
     return raw;
   }
 
@@ -164,8 +167,8 @@ struct LiveRequest::Impl {
     event_query.push_back(intern_query(e.query));
     event_item.push_back(intern_item(e.item));
     event_action.push_back(actions.intern(e.action, features.action, maps.action));
-    if (event_action.back() == static_cast<std::int32_t>(maps.action_slot.size()))
-      maps.action_slot.push_back(match_action_slot(features.schema.match_actions, e.action));
+    if (event_action.back() == static_cast<std::int32_t>(maps.match.action_slot.size()))
+      maps.match.action_slot.push_back(match_action_slot(features.schema.match_actions, e.action));
     item_fields.add(e.fields, event_bags);
   }
 
@@ -227,6 +230,7 @@ void LiveRequest::fill(const Request& request) {
   live.clear();
   live.time = request.time.value_or(kNoTime);
   live.user = live.users.intern(request.user, live.features.user, live.maps.user);
+  if (live.user >= 0) live.maps.match.user.push_back(live.features.interactions.user(request.user));
   live.user_fields.add(request.user_fields, live.user_bags);
   live.user_dense.add(request.user_dense);
   live.query = live.intern_query(request.query);

@@ -62,6 +62,7 @@ struct BuilderLimits {
   std::int32_t max_history = 50;   // most recent events kept, after match features saw all of them
   std::int32_t max_terms = 16;     // terms of a query kept
   bool match = true;               // false: match features are zeros (an ablation)
+  bool cosine = true;              // false: these columns of them are
 };
 
 // Makes micro-batches: one piece of code for training, evaluation and serving. One builder per thread. The FeatureSpace (and Dataset) must

@@ -218,8 +218,7 @@ void DatasetWriter::commit(const std::function<void(std::int64_t, std::int64_t)>
   done(3);
 
   SafetensorsWriter writer(impl_->path);
-  const int version = features.is_version_1() ? 1 : kDatasetVersion;
-  write_format(writer, kDatasetFormat, version, version);
+  write_format(writer, kDatasetFormat, features.version(), features.version());
   writer.metadata("dataset", describe(options, split, strings, columns));
   features.save(writer);
   save_columns(writer, columns, strings);

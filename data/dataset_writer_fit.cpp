@@ -16,6 +16,7 @@ namespace {
 using Counts = std::vector<std::int64_t>;  // per raw id
 
 constexpr std::size_t kMaxMatchActions = 8;
+constexpr std::int64_t kMostInteractions = 1 << 20;  // some 4 MiB in a data or model file
 
 struct LogCounts {
   Counts user, query, term, item, action;
@@ -182,20 +183,14 @@ void fit_dense(const RawColumns& log, FeatureSpace& space) {
 
 // Over the candidates of the training lists. Many match features are almost always 0: without scaling, what they say when they are not drowns.
 void fit_match(const RawColumns& log, const RawStrings& strings, FeatureSpace& space) {
-  const Schema& schema = space.schema;
-  std::vector<std::int32_t> action_slot, field_columns;
-  for (std::int64_t a = 0; a < strings.actions.size(); ++a) action_slot.push_back(match_action_slot(schema.match_actions, strings.actions[a]));
-  for (const std::string& field : schema.match_fields) {
-    const auto& names = strings.item_fields.names;
-    field_columns.push_back(static_cast<std::int32_t>(std::find(names.begin(), names.end(), field) - names.begin()));
-  }
-  MatchFeatures match(schema);
+  const MatchMaps maps = match_maps(space, strings);
+  MatchFeatures match(space);
   Moments moments;
   std::vector<float> features, recency;
   for (std::size_t r = 0; r < log.split.size(); ++r) {
     if (!is_training(log, r)) continue;
     features.clear(), recency.clear();
-    match.append(log, static_cast<std::int64_t>(r), action_slot, field_columns, 0, features, recency);
+    match.append(log, static_cast<std::int64_t>(r), maps, 0, features, recency);
     for (std::size_t at = 0; at < features.size(); at += match.width()) moments.add(std::span(features).subspan(at, match.width()));
   }
   space.match = moments.width() > 0 ? moments.scaling() : Scaling{std::vector<float>(match.width(), 0), std::vector<float>(match.width(), 1)};
@@ -241,9 +236,11 @@ FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings,
   for (std::size_t f = 0; f < strings.item_fields.names.size(); ++f)
     if (counts.candidate_has[f] && counts.event_has[f]) space.schema.match_fields.push_back(strings.item_fields.names[f]);
 
+  space.schema.match_set = 2;
   space.schema.match_actions = frequent(strings.actions, counts.acted, 1);
   if (space.schema.match_actions.size() > kMaxMatchActions) space.schema.match_actions.resize(kMaxMatchActions);
   fit_dense(log, space);
+  space.interactions = Interactions::build(log, strings, kMostInteractions);
   fit_match(log, strings, space);
   fit_popularity(log, strings, space);
   return space;

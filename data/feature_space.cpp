@@ -19,6 +19,7 @@ Json to_json(const Schema& s) {
   Json json = {{"user_fields", s.user_fields},     {"context_fields", s.context_fields}, {"item_fields", s.item_fields},
                {"match_actions", s.match_actions}, {"match_fields", s.match_fields},     {"user_dense", s.user_dense},
                {"item_dense", s.item_dense},       {"item_vector", s.item_vector},       {"has_score", s.has_score}};
+  if (s.match_set > 1) json["match_set"] = s.match_set;
   if (s.ngrams.on()) json["ngrams"] = {s.ngrams.least, s.ngrams.most, s.ngrams.buckets};
   return json;
 }
@@ -34,6 +35,7 @@ Schema schema_from_file(const SafetensorsFile& file) {
     json.at("item_fields").get_to(s.item_fields);
     json.at("match_actions").get_to(s.match_actions);
     json.at("match_fields").get_to(s.match_fields);
+    s.match_set = json.value("match_set", 1);
     json.at("user_dense").get_to(s.user_dense);
     json.at("item_dense").get_to(s.item_dense);
     json.at("item_vector").get_to(s.item_vector);
@@ -58,6 +60,7 @@ Schema schema_from_file(const SafetensorsFile& file) {
     if (std::find(s.item_fields.begin(), s.item_fields.end(), name) == s.item_fields.end()) bad("match field '" + name + "' is no item field");
   if (s.match_actions.size() > 8) bad("more than 8 match actions");
   if (!s.ngrams.valid() || s.ngrams.buckets < 0) bad("n-grams that cannot be");
+  if (s.match_set < 1 || s.match_set > 2) bad("match features of set " + std::to_string(s.match_set));
   for (const std::int32_t width : {s.user_dense, s.item_dense, s.item_vector})
     if (width < 0 || width > kWidestRow) bad("a width of " + std::to_string(width));
   return s;
@@ -116,6 +119,7 @@ FeatureSpace FeatureSpace::load(std::shared_ptr<const SafetensorsFile> file) {
   space.match = load_scaling(*file, "match", static_cast<std::int32_t>(match_feature_names(space.schema).size()));
   space.item_popularity = load_floats(*file, "item_popularity", space.item.rows());
   space.item_vectors = ItemVectors::load(file, space.schema.item_vector);
+  space.interactions = Interactions::load(file);
   return space;
 }
 
@@ -126,6 +130,7 @@ void FeatureSpace::save(SafetensorsWriter& writer) const {
   save_scaling(writer, "score", score);
   save_scaling(writer, "match", match);
   writer.add("item_popularity", std::span<const float>(item_popularity));
+  interactions.save(writer);
   each_vocabulary(*this, [&](const std::string& name, const Vocabulary& v) { v.save(writer, name); });
   item_vectors.save(writer);
 }
@@ -147,6 +152,7 @@ std::string FeatureSpace::fingerprint() const {
     for (const std::vector<float>* column : {&s->mean, &s->deviation})
       h = hash64({reinterpret_cast<const char*>(column->data()), column->size() * sizeof(float)}, h);
   h = item_vectors.hash(h);
+  h = interactions.fingerprint(h);
   std::array<char, 17> hex{};
   std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(h));
   return hex.data();

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/interactions.h"
 #include "data/item_vectors.h"
 #include "data/ngrams.h"
 #include "data/vocabulary.h"
@@ -25,6 +26,7 @@ struct Schema {
   std::vector<std::string> user_fields, context_fields, item_fields;
   std::vector<std::string> match_actions;  // at most 8, the most frequent in training first; other actions count as one more
   std::vector<std::string> match_fields;   // the item fields that history events carry too ("key fields")
+  std::int32_t match_set = 1;              // which match features: see match_features.h
   std::int32_t user_dense = 0, item_dense = 0, item_vector = 0;
   bool has_score = false;
   Ngrams ngrams;                           // of query terms
@@ -39,6 +41,7 @@ struct FeatureSpace {
   Scaling user_dense, item_dense, score;   // score: one column
   Scaling match;                           // one column per match_feature_names()
   std::vector<float> item_popularity;      // (item.rows()): clicks + conversions in the training part
+  Interactions interactions;               // of the training part
   ItemVectors item_vectors;                // of items whose request gives none; fitted on nothing
 
   // Rows of the term table: one per term, then one per bucket of n-grams.
@@ -46,8 +49,9 @@ struct FeatureSpace {
   // Adds the rows of one term of a query: its own, then those of its n-grams, in whose presence case does not count. `buffer` is scratch.
   void append_term(std::string_view text, std::string& buffer, std::vector<std::int32_t>& rows) const;
 
-  // A reader from before n-grams and item vectors would pass over them.
-  bool is_version_1() const { return !schema.ngrams.on() && item_vectors.width() == 0; }
+  // Of the packed file that this is written to: 2: n-grams or item vectors, 3: interactions and match features of set 2, all of which older
+  // readers would pass over.
+  int version() const { return schema.match_set > 1 ? 3 : schema.ngrams.on() || item_vectors.width() > 0 ? 2 : 1; }
 
   static FeatureSpace load(std::shared_ptr<const SafetensorsFile> file);
   void save(SafetensorsWriter& writer) const;  // views: *this must live until commit()

@@ -21,6 +21,8 @@ std::vector<std::string> match_feature_names(const Schema& schema) {
   names.push_back("item.below_last");
   names.push_back("item.above_last");
   for (const std::string& field : schema.match_fields) add_counts(field);
+  if (schema.match_set < 2) return names;
+  names.insert(names.end(), {"item.cosine", "item.cosine_in_list"});
   return names;
 }
 
@@ -59,8 +61,29 @@ void IntIndex::reserve(std::size_t keys) {
   if (slots_.size() < wanted) slots_.assign(wanted, {0, -1}), size_ = 0;
 }
 
-MatchFeatures::MatchFeatures(const Schema& schema)
-    : actions_(schema.match_actions.size() + 1), width_(actions_ + kItemFacts + schema.match_fields.size() * (actions_ + 1)) {}
+std::int32_t match_action_slot(const std::vector<std::string>& actions, std::string_view action) {
+  return static_cast<std::int32_t>(std::find(actions.begin(), actions.end(), action) - actions.begin());
+}
+
+MatchMaps match_maps(const FeatureSpace& space, const RawStrings& strings) {
+  MatchMaps maps;
+  for (std::int64_t a = 0; a < strings.actions.size(); ++a)
+    maps.action_slot.push_back(match_action_slot(space.schema.match_actions, strings.actions[a]));
+  const std::vector<std::string>& names = strings.item_fields.names;
+  for (const std::string& field : space.schema.match_fields) {
+    const auto at = std::find(names.begin(), names.end(), field);
+    maps.columns.push_back(at == names.end() ? -1 : static_cast<std::int32_t>(at - names.begin()));
+  }
+  for (std::int64_t u = 0; u < strings.users.size(); ++u) maps.user.push_back(space.interactions.user(strings.users[u]));
+  for (std::int64_t i = 0; i < strings.items.size(); ++i) maps.item.push_back(space.interactions.item(strings.items[i]));
+  return maps;
+}
+
+MatchFeatures::MatchFeatures(const FeatureSpace& space)
+    : actions_(space.schema.match_actions.size() + 1), fields_(space.schema.match_fields.size()),
+      first_set_(actions_ + kItemFacts + fields_ * (actions_ + 1)),
+      width_(first_set_ + (space.schema.match_set < 2 ? 0 : 2)),
+      cosine_(space.interactions) {}
 
 void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent) {
   const auto n = static_cast<std::size_t>(candidates), values = n * static_cast<std::size_t>(std::max(1, values_per_field));
@@ -70,11 +93,11 @@ void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_fie
   index_.reserve(values);
   first_.reserve(values);
   links_.reserve(values);
+  cosines_.reserve(n);
   matches_.reserve(n * static_cast<std::size_t>(recent) * columns());
 }
 
-void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot,
-                           std::span<const std::int32_t> field_columns, std::int64_t recent, std::vector<float>& features,
+void MatchFeatures::append(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::int64_t recent, std::vector<float>& features,
                            std::vector<float>& recency) {
   const auto at = static_cast<std::size_t>(r);
   const auto n = static_cast<std::size_t>(log.candidates[at + 1] - log.candidates[at]);
@@ -88,16 +111,17 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, std::span<cons
   matches_.clear();
   recent_begin_ = log.events[2 * at + 1] - recent;
   start(n);
-  match_items(log, r, action_slot);
+  match_items(log, r, maps.action_slot);
   put(0, ordinals, true, rows);
   put_neighbours(rows);
   for (std::size_t i = 0; i < n; ++i) recency.push_back(rows[i * width_ + actions_]);
+  if (width_ > first_set_) put_cosine(log, r, maps, rows);
 
-  for (std::size_t f = 0; f < field_columns.size(); ++f) {
+  for (std::size_t f = 0; f < fields_; ++f) {
     start(n);
-    if (field_columns[f] >= 0) {
-      const auto column = static_cast<std::size_t>(field_columns[f]);
-      match_field(static_cast<std::int32_t>(1 + f), log.item_fields[column], log.event_fields[column], log, r, action_slot);
+    if (maps.columns[f] >= 0) {
+      const auto column = static_cast<std::size_t>(maps.columns[f]);
+      match_field(static_cast<std::int32_t>(1 + f), log.item_fields[column], log.event_fields[column], log, r, maps.action_slot);
     }
     put(actions_ + kItemFacts + f * (actions_ + 1), ordinals, false, rows);
   }
@@ -189,6 +213,27 @@ void MatchFeatures::put_neighbours(std::span<float> features) const {
     float* out = features.data() + i * width_ + actions_ + 3;
     if (i > from) out[0] = static_cast<float>(1.0 / static_cast<double>(i - from));
     if (i < from) out[1] = static_cast<float>(1.0 / static_cast<double>(from - i));
+  }
+}
+
+void MatchFeatures::put_cosine(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::span<float> features) {
+  const auto at = static_cast<std::size_t>(r);
+  cosine_.start(log.user[at] < 0 ? -1 : maps.user[static_cast<std::size_t>(log.user[at])]);
+  for (std::int64_t e = log.events[2 * at]; e < log.events[2 * at + 1]; ++e)
+    if (const std::int32_t item = log.event_item[static_cast<std::size_t>(e)]; item >= 0) cosine_.add(maps.item[static_cast<std::size_t>(item)]);
+  cosines_.clear();
+  for (std::int64_t c = log.candidates[at]; c < log.candidates[at + 1]; ++c)
+    cosines_.push_back(cosine_(maps.item[static_cast<std::size_t>(log.item[static_cast<std::size_t>(c)])]));
+
+  double mean = 0, square = 0;
+  const auto n = static_cast<double>(cosines_.size());
+  for (const double x : cosines_) mean += x / n;
+  for (const double x : cosines_) square += (x - mean) * (x - mean) / n;
+  const bool equal = square <= 1e-12 * mean * mean;
+  for (std::size_t i = 0; i < cosines_.size(); ++i) {
+    float* out = features.data() + i * width_ + first_set_;
+    out[0] = static_cast<float>(cosines_[i]);
+    out[1] = equal ? 0.0f : static_cast<float>((cosines_[i] - mean) / std::sqrt(square));
   }
 }
 

@@ -1,7 +1,8 @@
 // Match features: what the user did to each candidate, and to its key fields, before. One piece of code for training, evaluation and serving,
 // over the whole history, before it is cut to the most recent events. Most items are rare or new and no embedding can know them.
 //
-// Let A = schema.match_actions and F = schema.match_fields. A candidate's row has (|A| + 1) + 5 + |F| (|A| + 2) columns:
+// Let A = schema.match_actions and F = schema.match_fields. A candidate's row has (|A| + 1) + 5 + |F| (|A| + 2) columns, and in set 2
+// (schema.match_set; files of version 1 have set 1) another 2:
 //   item.<a>, item.other     log1p of the number of events with this item, by action; "other": any action not in A, or none
 //   item.recency             1 / (1 + events with an item since the one that last touched this item); 0 if there was none
 //   item.last                1 if it is the item touched last
@@ -11,6 +12,9 @@
 // and for each field f of F
 //   <f>.<a>, <f>.other       log1p of the number of events whose item shares at least one value of f with this one, by action
 //   <f>.recency              as item.recency, for such events
+// and in set 2
+//   item.cosine              how alike the item is to what the user had, by who had both in the training part (interactions.h)
+//   item.cosine_in_list      the same in deviations from the mean of this list; 0 where all are equal
 // Events without an item count for nothing.
 #pragma once
 
@@ -19,6 +23,7 @@
 #include <vector>
 
 #include "data/feature_space.h"
+#include "data/interactions.h"
 #include "data/raw_columns.h"
 
 namespace piano::data {
@@ -46,19 +51,31 @@ class IntIndex {
   std::int32_t size_ = 0;
 };
 
+// What the raw ids of a log are to the match features.
+struct MatchMaps {
+  std::vector<std::int32_t> action_slot;  // raw action -> 0 .. |A|, the last meaning "other"
+  std::vector<std::int32_t> columns;      // one per field of F: which raw item field it is, -1 = none
+  std::vector<std::int32_t> user, item;   // raw id -> row of the interactions, -1 = none
+};
+
+// The slot of an action among the match features: its place in `actions`, or actions.size() for any other.
+std::int32_t match_action_slot(const std::vector<std::string>& actions, std::string_view action);
+
+MatchMaps match_maps(const FeatureSpace& space, const RawStrings& strings);
+
 class MatchFeatures {
  public:
-  explicit MatchFeatures(const Schema& schema);
+  explicit MatchFeatures(const FeatureSpace& space);  // which must outlive it
 
   std::size_t width() const { return width_; }
-  std::size_t columns() const { return 1 + (width_ - actions_ - kItemFacts) / (actions_ + 1); }  // of matches(): 1 + |F|
+  std::size_t columns() const { return 1 + fields_; }  // of matches(): 1 + |F|
+  std::span<float> cosine_of(std::span<float> row) const { return row.subspan(first_set_); }  // its columns of set 2; none in set 1
 
-  // Features of all candidates of request r. `action_slot` maps raw actions to 0 .. |A|, the last meaning "other"; `field_columns` says which
-  // raw item field each of F is, -1 = none.
+  // Features of all candidates of request r.
   // `recent`: how many of the last events matches() tells of.
   // ensures: `features` has got (n, width()) more numbers and `recency` n more, the item.recency column.
-  void append(const RawColumns& log, std::int64_t r, std::span<const std::int32_t> action_slot, std::span<const std::int32_t> field_columns,
-              std::int64_t recent, std::vector<float>& features, std::vector<float>& recency);
+  void append(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::int64_t recent, std::vector<float>& features,
+              std::vector<float>& recency);
 
   // What the request of the last append() has in common with the last `recent` events of its history. Ordered by column, then by event.
   struct Match {
@@ -83,8 +100,10 @@ class MatchFeatures {
   void start(std::size_t candidates);
   void put_neighbours(std::span<float> features) const;
   void put(std::size_t column, std::int64_t ordinals, bool item, std::span<float> features) const;
+  void put_cosine(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::span<float> features);
 
-  std::size_t actions_, width_;            // actions_: with "other"
+  std::size_t actions_, fields_;           // actions_: with "other"
+  std::size_t first_set_, width_;          // columns of set 1, and all of them
   std::vector<std::int32_t> counts_;       // (n, actions_)
   std::vector<Touch> touches_;             // (n)
   IntIndex index_;                         // raw item or raw value -> group of candidates that have it
@@ -97,6 +116,8 @@ class MatchFeatures {
   std::vector<std::int64_t> counted_;      // (n) the last event that was counted for the candidate: shared values count once
   std::vector<Match> matches_;
   std::int64_t recent_begin_ = 0;          // the first event that matches() tells of
+  CosineToPast cosine_;
+  std::vector<double> cosines_;            // (n)
 };
 
 }  // namespace piano::data

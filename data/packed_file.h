@@ -9,8 +9,7 @@
 namespace piano::data {
 
 inline constexpr const char* kDatasetFormat = "piano-data";
-// 2: with n-grams or item vectors, which older readers would pass over; a file without them is of version 1.
-inline constexpr int kDatasetVersion = 2;
+inline constexpr int kDatasetVersion = 3;  // see FeatureSpace::version
 
 // Adds every column as a tensor; the spans must live until writer.commit().
 void save_columns(SafetensorsWriter& writer, const RawColumns& columns, const RawStrings& strings);

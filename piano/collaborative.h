@@ -7,23 +7,23 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/interactions.h"
 #include "piano/evaluation.h"
 
 namespace piano {
 
-// What the training part says about users and items. An interaction is a candidate clicked or converted in a training request, or an item in a
-// training request's history. A request without a user is a user of its own.
+// What the training part says about users and items (data/interactions.h).
 class TrainingInteractions {
  public:
   explicit TrainingInteractions(const data::Dataset& data);
+  TrainingInteractions(const TrainingInteractions&) = delete;
 
-  // sum over the distinct items j of the request's history of cos(i, j) = |U_i and U_j| / sqrt(|U_i| |U_j|), for each candidate i; U_i: the
-  // training users of i, without the request's own user (Sarwar et al., WWW 2001; binary). An item is like itself: cos(i, i) = 1.
-  void cosine(std::int64_t request, std::vector<double>& scores) const;  // appends
+  // CosineToPast of each candidate with the request's history, from all interactions of the training part.
+  void cosine(std::int64_t request, std::vector<double>& scores);  // appends
 
-  // How often the user clicked or converted the candidate in the lists of the training part. Where people return to what they like that is
-  // fair; where lists were rebuilt from a log without times it finds test labels among training labels: then it is a leak detector, which
-  // should be no better than a random order.
+  // How often the user clicked or converted the candidate in the lists of the training part; a request without a user is a user of its own.
+  // Where people return to what they like that is fair. Where lists were rebuilt from a log without times it finds test labels among training
+  // labels: then it is a leak detector, which should be no better than a random order.
   void memorised(std::int64_t request, std::vector<double>& scores) const;  // appends
 
  private:
@@ -33,9 +33,10 @@ class TrainingInteractions {
   std::int32_t user_of(std::int64_t request) const;  // -1: not in the training part
 
   const data::Dataset& data_;
-  std::vector<std::int64_t> user_begin_, item_begin_;  // (users + 1), (items + 1)
-  std::vector<std::int32_t> items_of_, users_of_;      // of user u: items_of_[user_begin_[u]] .., ascending; of item i: users_of_[..]
-  std::vector<Labels> labels_;                         // by user, then item
+  data::Interactions interactions_;
+  std::vector<std::int32_t> user_rows_, item_rows_;  // raw ids to rows of the interactions
+  std::vector<Labels> labels_;                       // by user, then item
+  data::CosineToPast cosine_;
 };
 
 // "item-item cosine" (equal scores by initial rank) and "memorised pairs" (equal scores at random: see above), for lists made of these requests.

@@ -39,7 +39,8 @@ std::string start_checksum(std::map<std::string, std::string> metadata, std::spa
 }  // namespace
 
 data::BuilderLimits builder_limits(const Config& config) {
-  return {static_cast<std::int32_t>(config.model.max_history), static_cast<std::int32_t>(config.model.max_terms), config.model.match};
+  return {static_cast<std::int32_t>(config.model.max_history), static_cast<std::int32_t>(config.model.max_terms), config.model.match,
+          config.model.cosine};
 }
 
 data::BuilderLimits Model::Impl::limits() const { return builder_limits(config); }
@@ -82,7 +83,7 @@ void map_parameters(const SafetensorsFile& file, ParameterStore& parameters) {
 void save_model(const std::string& path, const Config& config, const data::FeatureSpace& features, const ParameterStore& parameters,
                 const Calibration& calibration) {
   SafetensorsWriter writer(path);
-  const int version = !features.is_version_1() ? kModelVersion : calibration.fitted() ? 2 : 1;
+  const int version = features.version() > 1 ? features.version() + 1 : calibration.fitted() ? 2 : 1;
   write_format(writer, kModelFormat, version, version);
   writer.metadata("config", to_toml(config, true));
   features.save(writer);

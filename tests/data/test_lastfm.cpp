@@ -223,33 +223,42 @@ TEST_CASE("memorised (user, artist) pairs score exactly like random order on the
   CHECK(memorised_auc(Dataset(folder / "out.safetensors")) == 0.5);
 }
 
-TEST_CASE("no hidden play moves anything but labels") {
+TEST_CASE("no hidden play moves anything but labels, and what is fitted on training labels") {
   const Plays plays = make_plays();
   LastfmLog log;  // its numbers, for the draws
   for (int user = 1; user <= kUsers; ++user) log.users.intern(std::to_string(user));
   for (int artist = 1; artist <= kArtists; ++artist) log.artists.intern(std::to_string(artist));
   const LastfmDraws draws(log, 1);
-  Plays flipped;
+  Plays flipped, tests_flipped;  // all hidden plays; those that are not for training
   for (int user = 1; user <= kUsers; ++user)
     for (int artist = 1; artist <= kArtists; ++artist) {
       const auto play = plays.find({user, artist});
       if (draws.visible_if_played(user - 1, artist - 1)) {
-        if (play != plays.end()) flipped.insert(*play);
-      } else if (play == plays.end()) {
-        flipped[{user, artist}] = 3;
+        if (play != plays.end()) flipped.insert(*play), tests_flipped.insert(*play);
+      } else {
+        if (play == plays.end()) flipped[{user, artist}] = 3;
+        const bool training = draws.fold(user - 1, artist - 1) == LastfmFold::train;
+        if (training && play != plays.end()) tests_flipped.insert(*play);
+        if (!training && play == plays.end()) tests_flipped[{user, artist}] = 3;
       }
     }
-  TemporaryFolder one, other;
+  TemporaryFolder one, other, third;
   REQUIRE(read(one, text_of(plays), make_taggings()).error == "");
   REQUIRE(read(other, text_of(flipped), make_taggings()).error == "");
-  const SafetensorsFile a(one / "out.safetensors"), b(other / "out.safetensors");
+  REQUIRE(read(third, text_of(tests_flipped), make_taggings()).error == "");
+  const SafetensorsFile a(one / "out.safetensors"), b(other / "out.safetensors"), c(third / "out.safetensors");
   REQUIRE(a.tensors().size() == b.tensors().size());
+  const auto equal = [](const TensorInfo& x, const TensorInfo& y) {
+    return x.bytes.size() == y.bytes.size() && std::memcmp(x.bytes.data(), y.bytes.data(), y.bytes.size()) == 0;
+  };
   for (const TensorInfo& tensor : a.tensors()) {
     CAPTURE(tensor.name);
-    const TensorInfo& same = b.at(tensor.name);
-    const bool equal = tensor.bytes.size() == same.bytes.size() && std::memcmp(tensor.bytes.data(), same.bytes.data(), same.bytes.size()) == 0;
-    const bool label = tensor.name == "candidate.click" || tensor.name == "candidate.conversion" || tensor.name == "item_popularity";
-    CHECK(equal == !label);
+    const bool label = tensor.name == "candidate.click" || tensor.name == "candidate.conversion";
+    const bool fitted = tensor.name == "item_popularity" || tensor.name == "interactions.users" || tensor.name == "interactions.offsets" ||
+                        tensor.name.starts_with("scale.match.");
+    CHECK(equal(tensor, b.at(tensor.name)) == !(label || fitted));
+    // A user's median play count, and with it conversions of training lists, is of all plays.
+    CHECK(equal(tensor, c.at(tensor.name)) == !(label || tensor.name == "item_popularity"));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "data/dataset.h"
@@ -25,6 +26,50 @@ std::vector<std::string> values_of(const std::vector<OwnedField>& fields, const 
 
 bool share(const std::vector<std::string>& a, const std::vector<std::string>& b) {
   return std::any_of(a.begin(), a.end(), [&](const std::string& x) { return std::find(b.begin(), b.end(), x) != b.end(); });
+}
+
+using Had = std::map<std::string, std::set<std::string>>;  // item -> users
+
+// Who had what in the training part.
+Had interactions_of(const std::vector<OwnedRequest>& log, const Dataset& dataset) {
+  Had had;
+  for (const std::int64_t r : dataset.requests(Split::train)) {
+    const OwnedRequest& owned = log[static_cast<std::size_t>(r)];
+    if (owned.user.empty()) continue;
+    for (const OwnedEvent& e : owned.history)
+      if (!e.item.empty()) had[e.item].insert(owned.user);
+    for (std::int64_t c = dataset.candidate_begin(r); c < dataset.candidate_end(r); ++c)
+      if (dataset.clicks()[static_cast<std::size_t>(c)]) had[std::string(dataset.item(c))].insert(owned.user);
+  }
+  return had;
+}
+
+double cosine_by_definition(const Had& had, const OwnedRequest& r, const std::string& item) {
+  const auto users = [&](const std::string& which) {
+    std::set<std::string> result = had.contains(which) ? had.at(which) : std::set<std::string>();
+    result.erase(r.user);
+    return result;
+  };
+  std::set<std::string> past;
+  for (const OwnedEvent& e : r.history)
+    if (!e.item.empty()) past.insert(e.item);
+  double sum = 0;
+  for (const std::string& other : past) {
+    const std::set<std::string> a = users(item), b = users(other);
+    const auto both = std::count_if(a.begin(), a.end(), [&](const std::string& u) { return b.contains(u); });
+    if (both > 0) sum += static_cast<double>(both) / std::sqrt(static_cast<double>(a.size() * b.size()));
+  }
+  return sum;
+}
+
+// The columns of set 2.
+std::vector<float> second_set(const Had& had, const OwnedRequest& r, const OwnedCandidate& c) {
+  double mean = 0, square = 0;
+  const auto n = static_cast<double>(r.candidates.size());
+  for (const OwnedCandidate& x : r.candidates) mean += cosine_by_definition(had, r, x.id) / n;
+  for (const OwnedCandidate& x : r.candidates) square += std::pow(cosine_by_definition(had, r, x.id) - mean, 2) / n;
+  const double own = cosine_by_definition(had, r, c.id);
+  return {static_cast<float>(own), static_cast<float>(square < 1e-12 ? 0 : (own - mean) / std::sqrt(square))};
 }
 
 std::vector<float> by_definition(const Schema& schema, const OwnedRequest& r, const OwnedCandidate& c) {
@@ -96,22 +141,35 @@ TEST_CASE("match features are what their definition says, over the whole history
   CHECK(schema.match_fields == std::vector<std::string>{"artist", "genre"});
   const std::vector<std::string> names = match_feature_names(schema);
   CHECK(names[0] == "item." + schema.match_actions[0]);
-  CHECK(names.back() == "genre.recency");
+  CHECK(schema.match_set == 2);
+  CHECK(names.back() == "item.cosine_in_list");
+  const Had had = interactions_of(log, dataset);
 
-  BatchBuilder builder(dataset.features(), {2, 16, true}), ablated(dataset.features(), {2, 16, false});
+  BatchBuilder builder(dataset.features(), {2, 16, true}), ablated(dataset.features(), {2, 16, false}),
+      first_only(dataset.features(), {2, 16, true, false});
   builder.attach(dataset);
   ablated.share_maps_with(builder);
+  first_only.share_maps_with(builder);
   Batch batch, without;
-  int touched = 0, same_query = 0;
+  int touched = 0, same_query = 0, alike = 0;
   for (std::int64_t r = 0; r < dataset.size(); ++r) {
     const OwnedRequest& owned = log[static_cast<std::size_t>(r)];
     builder.build(std::vector<std::int64_t>{r}, batch);
     REQUIRE(batch.match.size() == owned.candidates.size() * names.size());
     for (std::size_t i = 0; i < owned.candidates.size(); ++i) {
-      const std::vector<float> expected = by_definition(schema, owned, owned.candidates[i]);
+      std::vector<float> expected = by_definition(schema, owned, owned.candidates[i]);
+      const std::size_t first_set = expected.size();
+      for (const float x : second_set(had, owned, owned.candidates[i])) expected.push_back(x);
+      REQUIRE(expected.size() == names.size());
       const auto row = batch.match.begin() + static_cast<std::ptrdiff_t>(i * names.size());
       const Scaling& scale = dataset.features().match;  // fitted on the training part
-      for (std::size_t k = 0; k < names.size(); ++k) CHECK(row[static_cast<std::ptrdiff_t>(k)] == (expected[k] - scale.mean[k]) / scale.deviation[k]);
+      for (std::size_t k = 0; k < names.size(); ++k) {
+        CAPTURE(names[k]);
+        const float wanted = (expected[k] - scale.mean[k]) / scale.deviation[k], got = row[static_cast<std::ptrdiff_t>(k)];
+        if (k >= first_set) CHECK(got == doctest::Approx(wanted).epsilon(1e-4));  // sums in another order
+        else CHECK(got == wanted);
+      }
+      alike += expected[first_set] > 0;
       CHECK(batch.recency[i] == expected[9]);
       touched += expected[9] > 0;
       same_query += expected[11] > 0;
@@ -120,9 +178,13 @@ TEST_CASE("match features are what their definition says, over the whole history
     CHECK(std::all_of(without.match.begin(), without.match.end(), [](float v) { return v == 0; }));
     CHECK(without.match.size() == batch.match.size());
     CHECK(without.recency == batch.recency);
+    first_only.build(std::vector<std::int64_t>{r}, without);
+    for (std::size_t at = 0; at < batch.match.size(); ++at)
+      CHECK(without.match[at] == (at % names.size() >= names.size() - 2 ? 0 : batch.match[at]));
   }
   CHECK(touched > 20);  // the comparison saw something
   CHECK(same_query > 5);
+  CHECK(alike > 100);
 }
 
 TEST_CASE("a batch says what each candidate shares with which of the recent events of its own list") {

@@ -51,7 +51,7 @@ TEST_CASE("cosine and memorised pairs of a log made by hand") {
   REQUIRE(data.split(7) == data::Split::test);
   REQUIRE(data.split(5) != data::Split::test);
   REQUIRE(data.requests(data::Split::train).size() == 6);
-  const TrainingInteractions training(data);
+  TrainingInteractions training(data);
   std::vector<double> scores;
   training.cosine(7, scores);  // u1's history is a, b. Without u1: a {u2}, b {u2}, c {u2, u3}
   CHECK(scores[0] == doctest::Approx(2.0));
@@ -73,7 +73,7 @@ TEST_CASE("cosine and memorised pairs of a log made by hand") {
 TEST_CASE("cosine and memorised pairs are deaf to the labels they are tested on") {
   const TemporaryFolder folder;
   const data::Dataset data = pack(folder / "data", small_log('x'), thirds()), other = pack(folder / "other", small_log('a'), thirds());
-  const TrainingInteractions training(data), elsewhere(other);
+  TrainingInteractions training(data), elsewhere(other);
   for (const std::int64_t request : {7, 8}) {
     std::vector<double> a, b;
     training.cosine(request, a), elsewhere.cosine(request, b);
@@ -93,7 +93,7 @@ TEST_CASE("cosine on a simulated log is its definition") {
     }
   }
   const std::vector<std::int64_t> tests = data.requests(data::Split::test);
-  const TrainingInteractions training(data);
+  TrainingInteractions training(data);
   double positive = 0, wrong = 0;
   for (const std::int64_t r : tests) {
     std::set<std::string_view> past;

@@ -102,7 +102,7 @@ TEST_CASE("files that need a newer reader are refused, with the version that the
     std::string bytes = read_all(kFolder + name);
     const std::string needs = R"("min_reader_version":"1")";
     REQUIRE(bytes.find(needs) != std::string::npos);
-    bytes.replace(bytes.find(needs), needs.size(), R"("min_reader_version":"4")");
+    bytes.replace(bytes.find(needs), needs.size(), R"("min_reader_version":"5")");
     write_all(folder / name, bytes);
     try {
       if (name == "version_1_data.safetensors") data::Dataset(folder / name);
@@ -110,7 +110,7 @@ TEST_CASE("files that need a newer reader are refused, with the version that the
       FAIL("expected an error");
     } catch (const Error& e) {
       CHECK(e.code() == ErrorCode::model);
-      CHECK(std::string(e.what()).find("version 4, this one is ") != std::string::npos);
+      CHECK(std::string(e.what()).find("version 5, this one is ") != std::string::npos);
     }
   }
 }

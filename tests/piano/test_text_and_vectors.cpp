@@ -149,17 +149,17 @@ TEST_CASE("item vectors: past items have them, and kept histories tell them apar
   CHECK(session.history_use().known == 1);
 }
 
-TEST_CASE("n-grams and item vectors: a model file says that it needs a reader that knows them") {
+TEST_CASE("n-grams, item vectors, match features: files say that they need a reader that knows them") {
+  data::FeatureSpace features;
+  CHECK(features.version() == 1);
+  features.item_vectors = data::ItemVectors({"a"}, {1}, 1);
+  CHECK(features.version() == 2);
+  features.item_vectors = {};
+  features.schema.ngrams = {3, 5, 100};
+  CHECK(features.version() == 2);
+  features.schema.match_set = 2;
+  CHECK(features.version() == 3);
   const TemporaryFolder folder;
-  data::WriterOptions options;
-  const auto version = [&] { return SafetensorsFile(folder / "model").metadata().at("min_reader_version"); };
-  trained(folder, log_of_names(), options, 1);
-  CHECK(version() == "1");
-  options.ngrams = {3, 5, 100};
-  trained(folder, log_of_names(), options, 1);
-  CHECK(version() == "3");
-  options.ngrams = {};
-  options.item_vectors = data::ItemVectors({"a"}, {1}, 1);
-  trained(folder, log_of_names(), options, 1);
-  CHECK(version() == "3");
+  trained(folder, log_of_names(), data::WriterOptions(), 1);
+  CHECK(SafetensorsFile(folder / "model").metadata().at("min_reader_version") == "4");
 }

@@ -1,0 +1,108 @@
+// Item-item cosine from the training part: without the asker's own row, bounded, the same from a file, deaf to tests.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "data/dataset.h"
+#include "data/dataset_columns.h"
+#include "data/dataset_writer.h"
+#include "data/interactions.h"
+#include "tests/data/log_maker.h"
+
+using namespace piano;
+using namespace piano::data;
+using namespace piano::data::test;
+
+namespace {
+
+OwnedRequest request(int time, const std::string& user, const std::string& shown, const std::string& clicked) {
+  OwnedRequest r;
+  r.id = "r" + std::to_string(time), r.time = time, r.user = user;
+  for (const char item : shown) {
+    OwnedCandidate c;
+    c.id = std::string(1, item), c.click = clicked.find(item) != std::string::npos;
+    r.candidates.push_back(c);
+  }
+  return r;
+}
+
+// u1 had a, b; u2 a, b, c; u3 c; nobody with a name had d. The last two requests are a test's.
+std::vector<OwnedRequest> small_log() {
+  return {request(1, "u1", "abd", "ab"), request(2, "u2", "abc", "abc"), request(3, "u3", "abc", "c"), request(4, "", "acd", "d"),
+          request(5, "u1", "abcd", "c"), request(6, "new", "abcd", "d")};
+}
+
+void write(const std::vector<OwnedRequest>& log, const std::string& path) {
+  WriterOptions options;
+  options.valid_fraction = 0, options.test_fraction = 0.34;
+  DatasetWriter writer(path, options);
+  for (std::size_t i = 0; i < log.size(); ++i) writer.add_request(*View(log[i]), static_cast<std::int64_t>(i), true);
+  writer.commit();
+}
+
+std::vector<double> cosine(const Interactions& x, const std::string& user, const std::string& past, const std::string& candidates) {
+  CosineToPast cosine(x);
+  std::vector<double> scores;
+  for (int twice = 0; twice < 2; ++twice) {  // nothing stays of what was asked before
+    scores.clear();
+    cosine.start(x.user(user));
+    for (const char c : past + past) cosine.add(x.item(std::string(1, c)));
+    for (const char c : candidates) scores.push_back(cosine(x.item(std::string(1, c))));
+  }
+  return scores;
+}
+
+}  // namespace
+
+TEST_CASE("cosine of a log made by hand, without the asker's own row") {
+  const TemporaryPath file("interactions.safetensors");
+  write(small_log(), file.path());
+  const Dataset dataset(file.path());
+  REQUIRE(dataset.requests(Split::train).size() == 4);
+  const Interactions& x = dataset.features().interactions;
+  CHECK(x.user("new") == -1);
+  CHECK(x.item("d") == -1);  // requests without a user have no interactions
+  const std::vector<double> known = cosine(x, "u1", "ab", "abcd");  // without u1: a {u2}, b {u2}, c {u2, u3}
+  CHECK(known[0] == doctest::Approx(2));
+  CHECK(known[1] == doctest::Approx(2));
+  CHECK(known[2] == doctest::Approx(2 / std::sqrt(2.0)));
+  CHECK(known[3] == 0);
+  const std::vector<double> unseen = cosine(x, "new", "bd", "abcd");  // a {u1, u2}, b {u1, u2}, c {u2, u3}
+  CHECK(unseen[0] == doctest::Approx(1));
+  CHECK(unseen[1] == doctest::Approx(1));
+  CHECK(unseen[2] == doctest::Approx(0.5));
+  CHECK(unseen[3] == 0);
+  CHECK(cosine(x, "u3", "c", "c")[0] == doctest::Approx(1));
+  CHECK(cosine(Interactions(), "u1", "ab", "ab") == std::vector<double>{0, 0});
+}
+
+TEST_CASE("what a training user clicks does not change that user's own figures") {
+  const TemporaryPath file("interactions.safetensors"), other_file("interactions.other.safetensors");
+  std::vector<OwnedRequest> log = small_log();
+  write(log, file.path());
+  log[0] = request(1, "u1", "abd", "d");
+  write(log, other_file.path());
+  const Dataset dataset(file.path()), other(other_file.path());
+  for (const std::string past : {"a", "bc"}) {
+    CHECK(cosine(dataset.features().interactions, "u1", past, "abc") == cosine(other.features().interactions, "u1", past, "abc"));
+    CHECK(cosine(dataset.features().interactions, "u2", past, "abc") != cosine(other.features().interactions, "u2", past, "abc"));
+  }
+}
+
+TEST_CASE("of a large log whole users are left out") {
+  const TemporaryPath file("interactions.safetensors");
+  write(small_log(), file.path());
+  const Dataset dataset(file.path());
+  const auto kept = [&](std::int64_t most) {
+    const Interactions x = Interactions::build(dataset.columns(), dataset.columns().strings, most);
+    std::vector<std::string> users;
+    for (const std::string user : {"u1", "u2", "u3"})
+      if (x.user(user) >= 0) users.push_back(user);
+    return users;
+  };
+  CHECK(kept(1000).size() == 3);
+  CHECK(kept(0).empty());
+  const std::vector<std::string> some = kept(4);
+  CHECK(!some.empty());
+  CHECK(some.size() < 3);
+}
