@@ -150,7 +150,7 @@ void BatchBuilder::Impl::append(const RawColumns& log, const RawIdMaps& m, std::
   append_history(log, m, r, b);
   append_candidates(log, m, r, b);
   const std::size_t matched = b.match.size(), width = match.width();
-  match.append(log, r, m.match, limits.max_history, b.match, b.recency);
+  match.append(log, r, m.match, limits.max_history, limits.match && limits.cosine, b.match, b.recency);
   append_matches(log, r, b);
   for (std::size_t i = matched; i < b.match.size(); i += width) {
     const std::span<float> row = std::span(b.match).subspan(i, width);

@@ -190,7 +190,7 @@ void fit_match(const RawColumns& log, const RawStrings& strings, FeatureSpace& s
   for (std::size_t r = 0; r < log.split.size(); ++r) {
     if (!is_training(log, r)) continue;
     features.clear(), recency.clear();
-    match.append(log, static_cast<std::int64_t>(r), maps, 0, features, recency);
+    match.append(log, static_cast<std::int64_t>(r), maps, 0, true, features, recency);
     for (std::size_t at = 0; at < features.size(); at += match.width()) moments.add(std::span(features).subspan(at, match.width()));
   }
   space.match = moments.width() > 0 ? moments.scaling() : Scaling{std::vector<float>(match.width(), 0), std::vector<float>(match.width(), 1)};

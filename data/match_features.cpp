@@ -97,7 +97,7 @@ void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_fie
   matches_.reserve(n * static_cast<std::size_t>(recent) * columns());
 }
 
-void MatchFeatures::append(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::int64_t recent, std::vector<float>& features,
+void MatchFeatures::append(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::int64_t recent, bool cosine, std::vector<float>& features,
                            std::vector<float>& recency) {
   const auto at = static_cast<std::size_t>(r);
   const auto n = static_cast<std::size_t>(log.candidates[at + 1] - log.candidates[at]);
@@ -115,7 +115,7 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, const MatchMap
   put(0, ordinals, true, rows);
   put_neighbours(rows);
   for (std::size_t i = 0; i < n; ++i) recency.push_back(rows[i * width_ + actions_]);
-  if (width_ > first_set_) put_cosine(log, r, maps, rows);
+  if (cosine && width_ > first_set_) put_cosine(log, r, maps, rows);
 
   for (std::size_t f = 0; f < fields_; ++f) {
     start(n);

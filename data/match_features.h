@@ -74,7 +74,7 @@ class MatchFeatures {
   // Features of all candidates of request r.
   // `recent`: how many of the last events matches() tells of.
   // ensures: `features` has got (n, width()) more numbers and `recency` n more, the item.recency column.
-  void append(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::int64_t recent, std::vector<float>& features,
+  void append(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::int64_t recent, bool cosine, std::vector<float>& features,
               std::vector<float>& recency);
 
   // What the request of the last append() has in common with the last `recent` events of its history. Ordered by column, then by event.

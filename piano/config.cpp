@@ -37,7 +37,7 @@ void visit_options(C& c, Visitor&& v) {
   v("model.max_history", c.model.max_history, I{0, 100000}, "most recent past events that the model attends to", true);
   v("model.max_terms", c.model.max_terms, I{0, 10000}, "terms of a query that are read", true);
   v("model.match", c.model.match, 0, "match features (counts and recency of the item and its fields in the history)", true);
-  v("model.cosine", c.model.cosine, 0, "with model.match: item-item cosine between the candidate and the past, by who had both in the training part", true);
+  v("model.cosine", c.model.cosine, 0, "with model.match: item-item cosine between the candidate and the past, by who had both in the training part; costs a request as much as its items have users", true);
   v("qdir.mode", c.qdir.mode,
     Choices<QdirMode>{{"attend", QdirMode::attend}, {"mean", QdirMode::mean}, {"item_only", QdirMode::item_only}, {"off", QdirMode::off}},
     "attend: cross-attention over past queries; mean: uniform weights; item_only: keys and values from past items alone; off: no refined "

@@ -34,7 +34,7 @@ struct Config {
     std::int64_t d = 64, heads = 4, layers = 2, ffn = 4, experts = 4;
     double dropout = 0.1, oov_dropout = 0.02;
     std::int64_t max_history = 50, max_terms = 16;
-    bool match = true, cosine = true;
+    bool match = true, cosine = false;
   } model;
   struct {
     QdirMode mode = QdirMode::attend;

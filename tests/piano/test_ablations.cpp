@@ -19,7 +19,6 @@ TEST_CASE("each ablation differs from the default in what its name says, and in 
       {"no_match_features", {"model.match=false"}},
       {"no_weighted_match", {"qdir.match=false"}},
       {"no_match", {"model.match=false", "qdir.match=false"}},
-      {"no_cosine", {"model.cosine=false"}},
       {"ian_mean", {"ian.pool=mean"}},
       {"ian_attention", {"ian.pool=attention"}},
       {"ian_unconditioned", {"ian.condition=false"}},

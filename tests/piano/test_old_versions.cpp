@@ -12,6 +12,10 @@
 //   piano simulate --requests 12 --seed 2 --out sim.jsonl
 //   piano prepare --ngrams 3-4 --ngram-buckets 50 --item-vectors v.npy --item-ids ids.txt --out version_2_data.safetensors sim.jsonl
 //   piano train as above, with --data version_2_data.safetensors --out version_3_model.safetensors
+// version_3_data and version_4_model by the binary that first wrote them: with item-item cosine among the match features:
+//   piano simulate --requests 12 --seed 3 --out sim.jsonl
+//   piano prepare --out version_3_data.safetensors sim.jsonl
+//   piano train as above, with --data version_3_data.safetensors --out version_4_model.safetensors --set model.cosine=true
 // Do not make them again: write the next versions beside them when the format changes. tests/cli/old_versions.clitest has the exit codes.
 #include <doctest/doctest.h>
 
@@ -93,6 +97,22 @@ TEST_CASE("a model of version 3 scores words by their n-grams and items by their
   CHECK(response.ranking[0].score == is(-1.67763));
   CHECK(response.ranking[1].score == is(-2.00863));
   CHECK(response.ranking[2].score == is(-2.22595));
+}
+
+TEST_CASE("a model of version 4 knows who had what in its training part, as it did") {
+  const auto model = Model::load(kFolder + "version_4_model.safetensors");
+  CHECK(model->impl().config.model.cosine);
+  const data::Dataset data(kFolder + "version_3_data.safetensors");
+  CHECK(data.features().fingerprint() == model->impl().features.fingerprint());
+  const Model::Impl& m = model->impl();
+  data::BatchBuilder builder(m.features, m.limits());
+  builder.attach(data);
+  ThreadPool pool(1);
+  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
+  const PredictedLogits logits = predictor.predict(data, data.requests(data::Split::train));
+  double click = 0;
+  for (const float x : logits.click) click += sigmoid(x);
+  CHECK(click == doctest::Approx(94.3914).epsilon(1e-4));
 }
 
 TEST_CASE("files that need a newer reader are refused, with the version that they need") {

@@ -51,7 +51,7 @@ class Record:
     """figures: {"identity", "command", "begun", "ended", "measured": {section: {key: figures}}}; identity: what has to be the same for --resume."""
 
     def __init__(self, path, identity, resume):
-        self.path, self.figures = path, {"identity": identity, "command": " ".join(sys.orig_argv), "begun": now(), "measured": {}}
+        self.path, self.figures = path, {"identity": identity, "command": " ".join(["python3"] + [os.path.basename(a) if os.path.isabs(a) else a for a in sys.argv]), "begun": now(), "measured": {}}
         if resume and os.path.exists(path):
             earlier = read(path)
             other = [k for k in identity if earlier["identity"].get(k) != identity[k]]
