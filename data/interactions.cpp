@@ -103,10 +103,11 @@ Interactions Interactions::load(std::shared_ptr<const SafetensorsFile> file) {
   x.offsets_ = file->values<std::int64_t>("interactions.offsets");
   x.users_ = file->values<std::int32_t>("interactions.users");
   const auto users = static_cast<std::int32_t>(x.user_hashes_.size());
-  const bool good = x.user_hashes_.size() <= 0x7fffffff && x.offsets_.size() == x.item_hashes_.size() + 1 && x.offsets_.front() == 0 &&
+  const auto ascending = [](const auto& column) { return std::is_sorted(column.begin(), column.end()); };
+  const bool good = ascending(x.user_hashes_) && ascending(x.item_hashes_) && x.user_hashes_.size() <= 0x7fffffff && x.offsets_.size() == x.item_hashes_.size() + 1 && x.offsets_.front() == 0 &&
                     x.offsets_.back() == static_cast<std::int64_t>(x.users_.size()) && std::is_sorted(x.offsets_.begin(), x.offsets_.end()) &&
                     std::all_of(x.users_.begin(), x.users_.end(), [&](std::int32_t u) { return u >= 0 && u < users; });
-  if (!good) throw Error(ErrorCode::model, file->path() + ": interactions.offsets or .users point outside; the file is damaged");
+  if (!good) throw Error(ErrorCode::model, file->path() + ": interactions.* point outside or are not in order; the file is damaged");
   x.owner_ = std::move(file);
   return x;
 }

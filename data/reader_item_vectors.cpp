@@ -26,6 +26,7 @@ FloatMatrix matrix_of(const SafetensorsFile& file) {
 
 // One id a line; the last line may or may not have an end.
 std::vector<std::string> parse_ids(std::string_view text, const std::string& name) {
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // a byte order mark, from a spreadsheet
   std::vector<std::string> ids;
   std::unordered_map<std::string_view, std::size_t> lines;  // views of `text`
   while (!text.empty()) {

@@ -15,8 +15,9 @@ namespace {
 
 constexpr std::int64_t kFewestAccumulators = 4;
 
-// A made-up micro-batch of the given extent: every query with all its terms, every field with all its values, the first list the longest.
-void fill(const data::FeatureSpace& features, const data::BatchExtent& extent, std::int32_t longest_history, data::Batch& batch) {
+// A made-up micro-batch of the given extent: every query with all its terms, every field with all its values, the first
+// lists as long as any (`longest`: a list of its own).
+void fill(const data::FeatureSpace& features, const data::BatchExtent& extent, const data::BatchExtent& longest, data::Batch& batch) {
   const data::Schema& schema = features.schema;
   const auto lists = static_cast<std::size_t>(extent.lists), rows = static_cast<std::size_t>(extent.rows);
   const auto history = static_cast<std::size_t>(extent.history_rows);
@@ -42,7 +43,7 @@ void fill(const data::FeatureSpace& features, const data::BatchExtent& extent, s
   queries(batch.query, lists);
   batch.history_offsets.assign(1, 0);  // as many events as one list can have, from the first list on
   for (std::size_t l = 1; l <= lists; ++l) {
-    batch.history_offsets.push_back(static_cast<std::int32_t>(std::min(history, l * static_cast<std::size_t>(longest_history))));
+    batch.history_offsets.push_back(static_cast<std::int32_t>(std::min(history, l * static_cast<std::size_t>(longest.history_rows))));
   }
   queries(batch.history_query, history);
   batch.history_item.id.assign(history, data::kMissing);
@@ -52,8 +53,10 @@ void fill(const data::FeatureSpace& features, const data::BatchExtent& extent, s
     batch.history_vector_of.assign(history, data::ItemVectors::kNone), batch.history_vector.assign(history * wide(schema.item_vector), 0);
   }
   batch.history_match.offsets.assign(lists + 1, 0);
-  batch.offsets.assign(1, 0);  // the first list takes what the others leave
-  for (std::size_t l = 0; l < lists; ++l) batch.offsets.push_back(static_cast<std::int32_t>(rows - (lists - 1 - l)));
+  batch.offsets.assign(1, 0);  // the same of candidates, but one for each of the others
+  for (std::size_t l = 0; l < lists; ++l) {
+    batch.offsets.push_back(static_cast<std::int32_t>(std::min(rows - (lists - 1 - l), (l + 1) * static_cast<std::size_t>(longest.rows))));
+  }
   batch.item.id.assign(rows, data::kMissing);
   all_bags(batch.item.fields, rows);
   batch.dense.assign(rows * wide(schema.item_dense), 0), batch.vector.assign(rows * wide(schema.item_vector), 0);
@@ -182,22 +185,27 @@ void Trainer::reserve() {
   const auto micro = static_cast<std::int32_t>(micro_tokens() * 3 / 2);  // see cut()
   data::BatchExtent extent = one;
   extent.lists = static_cast<std::int32_t>(std::min<std::int64_t>(config_.train.batch, micro / 2 + 2));  // a list has at least two tokens
-  extent.rows = one.rows + micro + extent.lists - 1;  // a longest list goes past the end
-  extent.history_rows = static_cast<std::int32_t>(std::min<std::int64_t>(one.history_rows + micro, std::int64_t{one.history_rows} * extent.lists));
+  const auto at_most = [&](std::int64_t rows, std::int32_t of_one) { return static_cast<std::int32_t>(std::min(rows, std::int64_t{of_one} * extent.lists)); };
+  extent.rows = at_most(std::int64_t{one.rows} + micro + extent.lists - 1, one.rows);  // a longest list goes past the end
+  extent.history_rows = at_most(std::int64_t{one.history_rows} + micro, one.history_rows);
   micro_batches_.reserve(static_cast<std::size_t>(config_.train.batch));
 
   packed_.pack(parameters_, cpu_device());
   for (const auto& worker : workers_) {
     worker->builder.reserve(extent, worker->batch);
-    fill(data_.features(), extent, one.history_rows, worker->batch);
+    fill(data_.features(), extent, one, worker->batch);
     Partial partial;
     forward_backward(*worker, 0, {1, 1, 1, 1}, accumulators_[0], partial);
     worker->arena.reset();  // grown in chunks: now one block of the whole size
   }
 
   // Row gradients: as many rows as the made-up micro-batch touched, for as many micro-batches as one accumulator may get.
+  // In cut() an accumulator gets at most six of them, or there are as many accumulators as can be.
   const auto a = static_cast<std::int64_t>(accumulators_.size()), fewest = std::min(a, kFewestAccumulators);
-  const std::int64_t micro_batches = (config_.train.batch + fewest - 1) / fewest;
+  std::int64_t most = fewest;
+  while (2 * most <= a) most *= 2;
+  const auto lists_of_each = [&](std::int64_t used) { return (config_.train.batch + used - 1) / used; };
+  const std::int64_t micro_batches = std::min(lists_of_each(fewest), std::max<std::int64_t>(6, lists_of_each(most)));
   for (std::size_t t = 0; t < parameters_.table_count(); ++t) {
     const std::int64_t touches = accumulators_[0].tables[t].touches() / static_cast<std::int64_t>(workers_.size()) * micro_batches;
     const std::int64_t rows = parameters_.table_shape(t).rows();

@@ -116,10 +116,11 @@ TEST_CASE("item vectors: a matrix and its ids") {
   const TemporaryFolder folder;
   const std::string vectors = folder / "v.npy", ids = folder / "ids.txt";
   write_all(vectors, npy_of(2, 3, kSix));
-  write_all(ids, "t-1\r\nt 2");
+  write_all(ids, "\xEF\xBB\xBF" "t-1\r\nt 2");
   const ItemVectors table = read_item_vectors(vectors, ids);
   CHECK(table.width() == 3);
   CHECK(table.size() == 2);
+  CHECK(table.find("t-1") == 0);  // the byte order mark is no part of it
   const std::span<const float> second = table[table.find("t 2")];
   CHECK(std::vector<float>(second.begin(), second.end()) == std::vector<float>{4, 5, 6});
   CHECK(table.find("t-3") == ItemVectors::kNone);
