@@ -43,7 +43,7 @@ tsan: bootstrap                 ## the tests under the thread sanitizer (needs c
 	ctest --preset tsan -j $(JOBS)
 
 fuzz: bootstrap                 ## fuzz each parser for FUZZ_SECONDS (needs clang)
-	$(call build,fuzz,fuzz_safetensors fuzz_jsonl fuzz_trivago fuzz_formats)
+	$(call build,fuzz,fuzz_safetensors fuzz_jsonl fuzz_trivago fuzz_formats fuzz_npy)
 	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
 install: build                  ## install the library and the binary to PREFIX
