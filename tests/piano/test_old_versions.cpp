@@ -29,6 +29,13 @@ namespace {
 
 const std::string kFolder = "tests/golden/";
 
+PredictedLogits predicted(const Model::Impl& m, const data::Dataset& data, data::Split part) {
+  data::BatchBuilder builder(m.features, m.limits());
+  builder.attach(data);
+  ThreadPool pool(1);
+  return Predictor(m.config, *m.network, m.parameters, m.features, builder, pool).predict(data, data.requests(part));
+}
+
 }  // namespace
 
 TEST_CASE("files of version 1 are read, and the model's scores are what they were") {
@@ -39,12 +46,7 @@ TEST_CASE("files of version 1 are read, and the model's scores are what they wer
   CHECK(data.requests(data::Split::test) == std::vector<std::int64_t>{22, 23, 24});
 
   const auto model = Model::load(kFolder + "version_1_model.safetensors");
-  const Model::Impl& m = model->impl();
-  data::BatchBuilder builder(m.features, m.limits());
-  builder.attach(data);
-  ThreadPool pool(1);
-  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
-  const PredictedLogits logits = predictor.predict(data, data.requests(data::Split::test));
+  const PredictedLogits logits = predicted(model->impl(), data, data::Split::test);
   REQUIRE(logits.click.size() == 78);
   double click = 0, conversion = 0;
   for (const float x : logits.click) click += sigmoid(x);
@@ -104,12 +106,7 @@ TEST_CASE("a model of version 4 knows who had what in its training part, as it d
   CHECK(model->impl().config.model.cosine);
   const data::Dataset data(kFolder + "version_3_data.safetensors");
   CHECK(data.features().fingerprint() == model->impl().features.fingerprint());
-  const Model::Impl& m = model->impl();
-  data::BatchBuilder builder(m.features, m.limits());
-  builder.attach(data);
-  ThreadPool pool(1);
-  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
-  const PredictedLogits logits = predictor.predict(data, data.requests(data::Split::train));
+  const PredictedLogits logits = predicted(model->impl(), data, data::Split::train);
   double click = 0;
   for (const float x : logits.click) click += sigmoid(x);
   CHECK(click == doctest::Approx(94.3914).epsilon(1e-4));
