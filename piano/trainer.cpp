@@ -195,7 +195,7 @@ void Trainer::reserve() {
     worker->builder.reserve(extent, worker->batch);
     fill(data_.features(), extent, one, worker->batch);
     Partial partial;
-    forward_backward(*worker, 0, {1, 1, 1, 1}, accumulators_[0], partial);
+    forward_backward(*worker, 0, {1, 1, 1, 1}, accumulators_[0], partial, Spent::given_back);
     worker->arena.reset();  // grown in chunks: now one block of the whole size
   }
 
@@ -280,7 +280,8 @@ void Trainer::build(Worker& worker, std::span<const std::int64_t> requests, Micr
   worker.builder.build(requests.subspan(begin, size), worker.batch);
 }
 
-void Trainer::forward_backward(Worker& worker, std::int32_t first_list, const LossCounts& counts, Gradients& gradients, Partial& partial) {
+void Trainer::forward_backward(Worker& worker, std::int32_t first_list, const LossCounts& counts, Gradients& gradients, Partial& partial,
+                               Spent spent) {
   worker.arena.reset();
   worker.tape.clear();
   Context ctx;
@@ -297,7 +298,7 @@ void Trainer::forward_backward(Worker& worker, std::int32_t first_list, const Lo
   const Tensor total = loss(ctx, (*network_)(ctx, worker.batch), worker.batch, weights_, counts, &terms);
   partial.loss += total.item();
   for (std::size_t t = 0; t < kLossTerms; ++t) partial.terms[t] += terms[t];
-  worker.tape.backward(ctx, total);
+  worker.tape.backward(ctx, total, spent);
 }
 
 StepReport Trainer::step(std::span<const std::int64_t> requests) {
@@ -314,7 +315,7 @@ StepReport Trainer::step(std::span<const std::int64_t> requests) {
       for (std::size_t j = a; j < micro_batches_.size(); j += accumulators) {
         Worker& w = *workers_[static_cast<std::size_t>(worker)];
         build(w, requests, micro_batches_[j]);
-        forward_backward(w, micro_batches_[j].begin, counts, accumulators_[a], partials_[a]);
+        forward_backward(w, micro_batches_[j].begin, counts, accumulators_[a], partials_[a], Spent::given_back);
       }
       parameters_.finish(accumulators_[a]);
     }
@@ -339,7 +340,7 @@ void Trainer::diverged(std::span<const std::int64_t> requests, const LossCounts&
     parameters_.zero(accumulators_[0]);
     Partial partial;
     build(*workers_[0], requests, micro);
-    forward_backward(*workers_[0], micro.begin, counts, accumulators_[0], partial);
+    forward_backward(*workers_[0], micro.begin, counts, accumulators_[0], partial, Spent::kept);  // to be looked at
     if (const Node* node = workers_[0]->tape.first_non_finite()) {
       throw Error(ErrorCode::diverged, where + "op '" + op_info(node->op).name + "' gave a value or a gradient that is not finite" + advice);
     }

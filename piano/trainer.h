@@ -60,7 +60,7 @@ class Trainer {
   void cut(std::span<const std::int64_t> requests);
   void catch_up(std::span<const std::int64_t> requests);
   void build(Worker& worker, std::span<const std::int64_t> requests, MicroBatch micro);
-  void forward_backward(Worker& worker, std::int32_t first_list, const LossCounts& counts, Gradients& gradients, Partial& partial);
+  void forward_backward(Worker& worker, std::int32_t first_list, const LossCounts& counts, Gradients& gradients, Partial& partial, Spent spent);
   [[noreturn]] void diverged(std::span<const std::int64_t> requests, const LossCounts& counts);
 
   Config config_;

@@ -28,7 +28,7 @@ void poison([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t size)
 #endif
 }
 
-void unpoison([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t size) {
+void unpoison([[maybe_unused]] void* data, [[maybe_unused]] std::size_t size) {
 #ifdef PIANO_ASAN
   __asan_unpoison_memory_region(data, size);
 #endif
@@ -38,6 +38,8 @@ void unpoison([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t siz
 
 Arena::Arena(std::size_t reserve_bytes) {
   chunks_.reserve(64);
+  bins_.reserve(64);
+  lent_.reserve(64);
   if (reserve_bytes > 0) add_chunk(reserve_bytes);
 }
 
@@ -61,17 +63,48 @@ void Arena::add_chunk(std::size_t bytes) {
 
 void* Arena::allocate(std::size_t bytes) {
   const std::size_t size = round_up(std::max<std::size_t>(bytes, 1));
+  void* p = find_given_back(size);
+  if (p == nullptr) p = bump(size);
+  unpoison(p, bytes);
+  if (lending_) lent_.push_back({p, size});
+  return p;
+}
+
+void* Arena::find_given_back(std::size_t size) {
+  for (Bin& bin : bins_) {
+    if (bin.size != size || bin.first == nullptr) continue;
+    Free* p = bin.first;
+    bin.first = p->next;
+    return p;
+  }
+  return nullptr;
+}
+
+void Arena::give_back(void* p, std::size_t bytes) {
+  const std::size_t size = round_up(std::max<std::size_t>(bytes, 1));
+  auto bin = std::find_if(bins_.begin(), bins_.end(), [&](const Bin& b) { return b.size == size; });
+  if (bin == bins_.end()) bin = bins_.insert(bin, {size, nullptr});
+  bin->first = ::new (p) Free{bin->first};
+  poison(static_cast<std::byte*>(p) + sizeof(Free), size - sizeof(Free));
+}
+
+void Arena::end_loan() {
+  lending_ = false;
+  for (const Block& block : lent_) give_back(block.data, block.size);
+}
+
+std::byte* Arena::bump(std::size_t size) {
   if (chunks_.empty() || offset_ + size > chunks_.back().size) {
     add_chunk(std::max(size, chunks_.empty() ? kMinimumChunk : 2 * chunks_.back().size));
   }
   std::byte* p = chunks_.back().data + offset_;
-  unpoison(p, bytes);
   offset_ += size;
   used_ += size;
   return p;
 }
 
 void Arena::reset() {
+  bins_.clear();
   if (chunks_.size() > 1) {  // grown since the last reset: one chunk of the whole size serves from now on
     std::size_t total = 0;
     for (const Chunk& c : chunks_) total += c.size;
@@ -87,6 +120,7 @@ void Arena::reset() {
 
 void Arena::reserve(std::size_t bytes) {
   if (chunks_.size() == 1 && chunks_.back().size >= bytes) return;
+  bins_.clear();
   release();
   add_chunk(bytes);
   used_ = 0;

@@ -35,7 +35,7 @@ void convert(const void* from, DType from_type, void* to, DType to_type, std::in
 
 void RowGradients::reset(std::int64_t columns, DType dtype) {
   rows_.clear(), values_.clear();
-  std::fill(slots_.begin(), slots_.end(), -1);
+  std::fill(slots_.begin(), slots_.end(), Slot{0, -1});
   columns_ = columns, dtype_ = dtype, touches_ = 0;
 }
 
@@ -46,25 +46,25 @@ void RowGradients::reserve(std::int64_t rows) {
   if (2 * n > slots_.size()) grow(std::bit_ceil(2 * n));
 }
 
-// Where `row` is, or the free slot where it would be: multiplicative hashing (Knuth, volume 3, 6.4), then the next free one.
+// Where `row` is, or the free slot where it would be: the first, or the next after it.
 std::size_t RowGradients::slot_of(std::int32_t row) const {
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = (static_cast<std::uint64_t>(row) * 0x9E3779B97F4A7C15u >> 32) & mask;
-  while (slots_[slot] >= 0 && rows_[static_cast<std::size_t>(slots_[slot])] != row) slot = (slot + 1) & mask;
+  std::size_t slot = first_slot(row);
+  while (slots_[slot].place >= 0 && slots_[slot].row != row) slot = (slot + 1) & (slots_.size() - 1);
   return slot;
 }
 
 void RowGradients::grow(std::size_t slots) {
-  slots_.assign(slots, -1);
-  for (std::size_t i = 0; i < rows_.size(); ++i) slots_[slot_of(rows_[i])] = static_cast<std::int32_t>(i);
+  slots_.assign(slots, {0, -1});
+  for (std::size_t i = 0; i < rows_.size(); ++i) slots_[slot_of(rows_[i])] = {rows_[i], static_cast<std::int32_t>(i)};
 }
 
 void* RowGradients::at(std::int32_t row) {
   ++touches_;
   if (2 * (rows_.size() + 1) > slots_.size()) grow(std::max<std::size_t>(64, 2 * slots_.size()));
-  std::int32_t& place = slots_[slot_of(row)];
+  auto& [of, place] = slots_[slot_of(row)];
   const std::size_t row_bytes = static_cast<std::size_t>(columns_) * size_of(dtype_);
   if (place < 0) {
+    of = row;
     place = static_cast<std::int32_t>(rows_.size());
     rows_.push_back(row);
     values_.resize(values_.size() + row_bytes);  // zeroed
@@ -74,7 +74,7 @@ void* RowGradients::at(std::int32_t row) {
 
 const void* RowGradients::find(std::int32_t row) const {
   if (slots_.empty()) return nullptr;
-  const std::int32_t place = slots_[slot_of(row)];
+  const std::int32_t place = slots_[slot_of(row)].place;
   return place < 0 ? nullptr : values_.data() + static_cast<std::size_t>(place) * static_cast<std::size_t>(columns_) * size_of(dtype_);
 }
 

@@ -14,13 +14,25 @@ bool unwritten(const TensorRecord& record) {
   return record.grad == nullptr || (record.grad_written != nullptr && *record.grad_written == 0);
 }
 
+std::size_t padded_bytes(const TensorRecord& record) {
+  return static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
+}
+
 // Zeroed, or (fresh) the padding rows alone.
 void allocate_grad(const Context& context, TensorRecord& record, bool fresh) {
   const auto row_bytes = static_cast<std::size_t>(record.shape.cols()) * size_of(record.dtype);
-  const auto padded = static_cast<std::size_t>(padded_rows(record.shape.rows())) * row_bytes;
+  const auto padded = padded_bytes(record);
   const std::size_t kept = fresh ? static_cast<std::size_t>(record.shape.rows()) * row_bytes : 0;
   record.grad = context.arena->allocate(padded);
   std::memset(static_cast<std::byte*>(record.grad) + kept, 0, padded - kept);
+}
+
+// All that read this value have had their backward, and its own is over.
+void give_back(const Context& context, TensorRecord& record) {
+  for (void** memory : {&record.value, &record.grad}) {  // the gradient last: it was read last, and goes first
+    context.arena->give_back(*memory, padded_bytes(record));
+    *memory = nullptr;
+  }
 }
 
 template <class T>
@@ -51,12 +63,12 @@ bool finite_input_grads(const Node& node) {
 
 }  // namespace
 
-void Tape::backward(const Context& context, Tensor loss) {
+void Tape::backward(const Context& context, Tensor loss, Spent spent) {
   const double one = 1;
-  backward(context, loss, {&one, 1});
+  backward(context, loss, {&one, 1}, spent);
 }
 
-void Tape::backward(const Context& context, Tensor output, std::span<const double> seed) {
+void Tape::backward(const Context& context, Tensor output, std::span<const double> seed, Spent spent) {
   TensorRecord& root = *output.record();
   PIANO_CHECK(static_cast<std::int64_t>(seed.size()) == root.shape.elements(),
               "[backward] expected a loss of one element, or a seed of its shape, got shape " + to_string(root.shape));
@@ -82,7 +94,14 @@ void Tape::backward(const Context& context, Tensor output, std::span<const doubl
     const Kernel backward_kernel = context.device->backward[static_cast<std::size_t>(node->op)];
     PIANO_CHECK(backward_kernel != nullptr,
                 "[backward] op " + std::to_string(static_cast<int>(node->op)) + " has no backward on " + context.device->name);
+    if (spent == Spent::kept) {
+      backward_kernel(context, *node);
+      continue;
+    }
+    context.arena->begin_loan();
     backward_kernel(context, *node);
+    context.arena->end_loan();
+    give_back(context, *node->output);
   }
 }
 

@@ -25,6 +25,10 @@ struct Node {
   Node* previous = nullptr;
 };
 
+// What backward does with the memory of values and gradients that it needs no more. Given back, a gradient is written where another just
+// was read, in the cache: for a training step, which looks at nothing but the leaves' gradients afterwards.
+enum class Spent { kept, given_back };
+
 class Tape {
  public:
   void push(Node* node) { node->previous = last_, last_ = node; }
@@ -32,9 +36,9 @@ class Tape {
   const Node* last() const { return last_; }
 
   // Gradients of `loss` (one element) with respect to everything recorded, added into the leaves' grads.
-  void backward(const Context& context, Tensor loss);
+  void backward(const Context& context, Tensor loss, Spent spent = Spent::kept);
   // The same for the scalar sum(seed * output): a vector-Jacobian product. `seed` has output's elements.
-  void backward(const Context& context, Tensor output, std::span<const double> seed);
+  void backward(const Context& context, Tensor output, std::span<const double> seed, Spent spent = Spent::kept);
 
   // Where a NaN or an infinity came from: the earliest op with a non-finite output, else the first in backward's order that handed a
   // non-finite gradient to an input; null when everything is finite. For error messages: it reads every activation.

@@ -17,7 +17,7 @@ void add_forward(const Context&, Node& node) {
 void add_backward(const Context&, Node& node) {
   const float* dy = static_cast<const float*>(node.output->grad);
   for (int side = 0; side < 2; ++side) {
-    if (float* dx = grad_of(node.inputs[side]); dx != nullptr) add_to(dx, dy, elements_of(node.output));
+    if (float* dx = grad_of(node.inputs[side]); dx != nullptr) pass_to(dx, dy, elements_of(node.output), is_fresh(node, side));
   }
 }
 

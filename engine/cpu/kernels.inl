@@ -49,6 +49,10 @@ void set_kernels(Device& device) {
   set(OpId::log_sigmoid, log_sigmoid_forward, log_sigmoid_backward);
   device.writes_fresh[static_cast<int>(OpId::linear)] = 0b1111;
   device.writes_fresh[static_cast<int>(OpId::matmul)] = 0b11;
+  device.writes_fresh[static_cast<int>(OpId::concat)] = (1u << Node::kMaxInputs) - 1;
+  device.writes_fresh[static_cast<int>(OpId::prepend_row)] = 0b11;
+  device.writes_fresh[static_cast<int>(OpId::add)] = 0b11;
+  device.writes_fresh[static_cast<int>(OpId::layer_norm)] = 0b1;
   device.optimiser = {adamw, add_arrays, sum_of_squares};
   if (kPacksWeights) {
     device.packing.elements = packed_elements;

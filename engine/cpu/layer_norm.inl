@@ -70,6 +70,7 @@ void layer_norm_backward(const Context&, Node& node) {
   float* dbeta = grad_of(node.inputs[2]);
   const auto* saved = static_cast<const RowMoments*>(node.saved);
   const float per_column = 1.0f / static_cast<float>(d);
+  const bool fresh = is_fresh(node, 0);
 
   for_norm_rows<2>(n_rows, [&](std::int64_t first, auto row_count) {
     constexpr int rows = decltype(row_count)::value;
@@ -99,7 +100,7 @@ void layer_norm_backward(const Context&, Node& node) {
       for (int r = 0; r < rows; ++r) {
         const F u = (get(x + r * d + i, n) - moments[r].mean) * moments[r].reciprocal_deviation, g = get(dy + r * d + i, n) * gamma_i;
         float* to = dx + (first + r) * d + i;
-        put(to, fma(g - mean_g[r] - u * mean_gu[r], splat(moments[r].reciprocal_deviation), get(to, n)), n);
+        put(to, fma(g - mean_g[r] - u * mean_gu[r], splat(moments[r].reciprocal_deviation), fresh ? F{} : get(to, n)), n);
       }
     });
   });

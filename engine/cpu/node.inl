@@ -46,6 +46,9 @@ inline void add_to(float* to, const float* from, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] += from[i];
 }
 
+// to += from, or = when it is fresh
+inline void pass_to(float* to, const float* from, std::int64_t n, bool fresh) { fresh ? copy(to, from, n) : add_to(to, from, n); }
+
 inline void add_scaled_to(float* to, const float* from, float factor, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] += factor * from[i];
 }

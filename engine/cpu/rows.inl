@@ -21,16 +21,27 @@ inline float bag_factor(const EmbeddingSumArgs& args, const Bag& bag) {
   return args.pooling == Pooling::mean && bag.count > 0 ? 1.0f / static_cast<float>(bag.count) : 1.0f;
 }
 
+// Rows fetched ahead: a row of a table lies anywhere in memory.
+constexpr std::int64_t kRowsAhead = 8;
+
+inline std::int64_t ids_of(const Bags& bags) { return bags.offsets == nullptr ? bags.rows : bags.offsets[bags.rows]; }
+
 // inputs: table (vocabulary, d)
 void embedding_sum_forward(const Context&, Node& node) {
   const auto& args = args_of<EmbeddingSumArgs>(node);
   const float* table = value_of(node.inputs[0]);
   const std::int64_t d = cols_of(node.output);
+  const std::int32_t* end = args.bags.ids + ids_of(args.bags);
   for (std::int64_t r = 0; r < args.bags.rows; ++r) {
     float* to = value_of(node.output) + r * d;
     const Bag bag = bag_of(args.bags, r);
     zero(to, d);
-    for (std::int32_t j = 0; j < bag.count; ++j) add_to(to, table + bag.ids[j] * d, d);
+    for (const std::int32_t* id = bag.ids; id < bag.ids + bag.count; ++id) {
+      if (id + kRowsAhead < end) {
+        for (std::int64_t c = 0; c < d; c += 16) __builtin_prefetch(table + id[kRowsAhead] * d + c);
+      }
+      add_to(to, table + *id * d, d);
+    }
     if (const float factor = bag_factor(args, bag); factor != 1.0f) {
       for (std::int64_t c = 0; c < d; ++c) to[c] *= factor;
     }
@@ -43,12 +54,13 @@ void embedding_sum_backward(const Context&, Node& node) {
   if (!table->requires_grad) return;
   const float* dy = static_cast<const float*>(node.output->grad);
   const std::int64_t d = cols_of(node.output);
+  const std::int32_t* end = args.bags.ids + ids_of(args.bags);
   for (std::int64_t r = 0; r < args.bags.rows; ++r) {
     const Bag bag = bag_of(args.bags, r);
     const float factor = bag_factor(args, bag);
-    for (std::int32_t j = 0; j < bag.count; ++j) {
-      auto* to = table->row_grads != nullptr ? static_cast<float*>(table->row_grads->at(bag.ids[j]))
-                                             : static_cast<float*>(table->grad) + bag.ids[j] * d;
+    for (const std::int32_t* id = bag.ids; id < bag.ids + bag.count; ++id) {
+      if (table->row_grads != nullptr && id + kRowsAhead < end) table->row_grads->prefetch(id[kRowsAhead]);
+      auto* to = table->row_grads != nullptr ? static_cast<float*>(table->row_grads->at(*id)) : static_cast<float*>(table->grad) + *id * d;
       add_scaled_to(to, dy + r * d, factor, d);
     }
   }
@@ -91,7 +103,7 @@ void concat_backward(const Context&, Node& node) {
     if (node.inputs[i] == nullptr) continue;
     const std::int64_t width = cols_of(node.inputs[i]);
     if (float* dx = grad_of(node.inputs[i]); dx != nullptr) {
-      for (std::int64_t r = 0; r < rows; ++r) add_to(dx + r * width, from + r * d, width);
+      for (std::int64_t r = 0; r < rows; ++r) pass_to(dx + r * width, from + r * d, width, is_fresh(node, i));
     }
     from += width;
   }
@@ -117,8 +129,8 @@ void prepend_row_backward(const Context&, Node& node) {
   for (std::int32_t l = 0; l < lists.lists; ++l) {
     const std::int64_t begin = lists.offsets[l], end = lists.offsets[l + 1];
     const float* from = static_cast<const float*>(node.output->grad) + (begin + l) * d;
-    if (dfirst != nullptr) add_to(dfirst + l * d, from, d);
-    if (dx != nullptr) add_to(dx + begin * d, from + d, (end - begin) * d);
+    if (dfirst != nullptr) pass_to(dfirst + l * d, from, d, is_fresh(node, 0));
+    if (dx != nullptr && begin < end) pass_to(dx + begin * d, from + d, (end - begin) * d, is_fresh(node, 1));
   }
 }
 

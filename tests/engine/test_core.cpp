@@ -1,6 +1,7 @@
 // Shape, arena, tensor, tape, context and parameter store.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -73,6 +74,30 @@ TEST_CASE("an arena aligns, grows, and merges what it grew by at the next reset"
   CHECK(last == first + 64);  // one chunk now holds what needed several
 }
 
+TEST_CASE("an arena hands out again what was given back, the last first, to who wants as much") {
+  Arena arena(1 << 12);
+  void* const a = arena.allocate(100);
+  void* const b = arena.allocate(128);  // as much, rounded up to lines
+  void* const c = arena.allocate(300);
+  const std::size_t used = arena.used();
+  arena.give_back(a, 100);
+  arena.give_back(b, 128);
+  arena.give_back(c, 300);
+  CHECK(arena.allocate(64) != a);
+  CHECK(arena.allocate(65) == b);
+  CHECK(arena.allocate(128) == a);
+  CHECK(arena.allocate(257) == c);
+  CHECK(arena.used() == used + 64);
+
+  arena.begin_loan();
+  void* const lent = arena.allocate(500);
+  arena.end_loan();
+  CHECK(arena.allocate(500) == lent);
+  arena.give_back(lent, 500);
+  arena.reset();  // forgets it: all memory is free
+  CHECK(arena.allocate(500) == a);
+}
+
 #ifndef NDEBUG
 TEST_CASE("a tensor from before the arena's reset is found") {
   Bench bench;
@@ -103,6 +128,28 @@ TEST_CASE("backward follows every path once and leaves what the loss does not de
   CHECK(grads(x) == std::vector<double>{14});
   CHECK(unused.grads<double>().empty());
   CHECK(beside.grads<double>().empty());
+}
+
+TEST_CASE("backward may give back what it needs no more: the leaves' gradients are the same, in less memory") {
+  const auto run = [](Spent spent) {
+    ParameterStore store(DType::f64);
+    const ParameterId w = store.add("w", {2, 2}, true);
+    store.allocate();
+    std::ranges::copy(std::vector<double>{1, 2, 3, 4}, store.dense<double>().begin());
+    Bench bench(&store);
+    const Tensor x = bench.variable({1, -1, 2, 0.5}, {2, 2});
+    Tensor y = x;
+    for (int i = 0; i < 5; ++i) y = add(bench.context, mul(bench.context, linear(bench.context, y, bench.context.parameter(w), {}), x), y);
+    bench.tape.backward(bench.context, y, std::vector<double>{1, 2, 3, 4}, spent);
+    std::vector<double> all = grads(x);
+    const auto dw = bench.gradients.dense_as<double>();
+    all.insert(all.end(), dw.begin(), dw.end());
+    return std::pair{all, bench.arena.used()};
+  };
+  const auto [kept, most] = run(Spent::kept);
+  const auto [again, less] = run(Spent::given_back);
+  CHECK(kept == again);
+  CHECK(less < most);
 }
 
 TEST_CASE("constants get no gradient, and a loss of constants is no error") {
