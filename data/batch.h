@@ -33,6 +33,7 @@ struct MatchColumns {
 
 struct Batch {
   std::int32_t lists = 0;
+  std::int32_t kinds = 1;                     // of conversion: schema.kinds()
 
   // Per list (lists rows).
   std::vector<std::int64_t> request;          // index in the data set; -1 for a request from elsewhere
@@ -60,9 +61,10 @@ struct Batch {
   std::vector<float> score;                   // (rows, 2 when schema.has_score): scaled score, present
   std::vector<std::int32_t> rank;             // initial rank, 0 = top
   std::vector<std::int32_t> position;         // shown at, from 1; 0: not shown
-  std::vector<float> click, conversion;       // labels, 0 when absent
+  std::vector<float> click;                   // 0 when absent
+  std::vector<float> conversion;              // (rows, kinds): 0 when absent, kUnknownLabel where the log does not know the kind
   std::vector<float> labelled;                // 1: click and conversion are known and the item was shown; else 0
-  std::vector<float> value;                   // what a conversion is worth; 1 when absent
+  std::vector<float> value;                   // (rows, kinds): what a conversion is worth; 1 when absent
   std::vector<float> recency;                 // 1 / (1 + events since the item was last touched), 0 if never: last-interacted-first
 
   std::int32_t rows() const { return offsets.back(); }

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "data/dataset_columns.h"
+#include "data/labels.h"
 #include "engine/base/check.h"
 
 namespace piano::data {
@@ -106,6 +107,7 @@ std::int32_t age_row(std::int64_t request, std::int64_t event) {
 
 void BatchBuilder::Impl::prepare(Batch& batch) const {
   batch.clear();
+  batch.kinds = static_cast<std::int32_t>(features.schema.kinds());
   batch.user_fields.resize(features.schema.user_fields.size());
   batch.context_fields.resize(features.schema.context_fields.size());
   batch.item.fields.resize(features.schema.item_fields.size());
@@ -193,11 +195,24 @@ void BatchBuilder::Impl::append_candidates(const RawColumns& log, const RawIdMap
     std::ranges::copy(part(flags, begin, end), grow(out, n));
   };
   append_flags(log.click, b.click);
-  append_flags(log.conversion, b.conversion);
   append_flags(log.labelled, b.labelled);
-  float* value = grow(b.value, n);
-  for (std::int64_t row = begin; row < end; ++row) *value++ = log.value.has(row) ? log.value[row][0] : 1.0f;
+  append_conversions(log, m, begin, end, b);
   b.offsets.push_back(checked32(b.rank.size()));
+}
+
+// Labels and values of every kind of conversion.
+void BatchBuilder::Impl::append_conversions(const RawColumns& log, const RawIdMaps& m, std::int64_t begin, std::int64_t end, Batch& b) const {
+  const std::size_t n = static_cast<std::size_t>(end - begin), kinds = m.kinds.size();
+  float *label = grow(b.conversion, n * kinds), *value = grow(b.value, n * kinds);
+  for (std::size_t k = 0; k < kinds; ++k) {
+    const std::span<const std::uint8_t> labels = conversion_column(log, m.kinds[k]);
+    const DenseColumn* own = m.kinds[k] < 0 ? nullptr : &log.values[static_cast<std::size_t>(m.kinds[k])];
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::int64_t row = begin + static_cast<std::int64_t>(i);
+      label[i * kinds + k] = labels.empty() ? kUnknownLabel : labels[static_cast<std::size_t>(row)];
+      value[i * kinds + k] = own != nullptr && own->has(row) ? (*own)[row][0] : log.value.has(row) ? log.value[row][0] : 1.0f;
+    }
+  }
 }
 
 // requires: history and candidates of r are in `b`, and MatchFeatures has just seen r

@@ -24,7 +24,16 @@ struct RawIdMaps {
   std::vector<std::int32_t> item_vector;   // rows of the item vectors; empty when there are none
   std::vector<FieldMap> user_fields, context_fields, item_fields;  // one per schema field
   MatchMaps match;
+  std::vector<std::int32_t> kinds;         // see kind_columns()
 };
+
+// Of each kind of conversion that the schema has: its place among the log's kinds, kPlainColumn for RawColumns::conversion of a log without
+// names, kNoColumn where the log knows nothing of it.
+inline constexpr std::int32_t kNoColumn = -1, kPlainColumn = -2;
+std::vector<std::int32_t> kind_columns(const Schema& schema, const std::vector<std::string>& log_kinds);
+inline std::span<const std::uint8_t> conversion_column(const RawColumns& log, std::int32_t column) {
+  return column >= 0 ? log.conversions[static_cast<std::size_t>(column)] : column == kPlainColumn ? log.conversion : std::span<const std::uint8_t>();
+}
 
 // A live request as RawColumns of one row, with dictionaries of its own. Keeps its memory from request to request.
 class LiveRequest {
@@ -46,6 +55,7 @@ struct BatchBuilder::Impl {
   void append(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
   void append_history(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
   void append_candidates(const RawColumns& log, const RawIdMaps& maps, std::int64_t r, Batch& batch);
+  void append_conversions(const RawColumns& log, const RawIdMaps& maps, std::int64_t begin, std::int64_t end, Batch& batch) const;
   void append_matches(const RawColumns& log, std::int64_t r, Batch& batch) const;
   void append_vectors(const DenseColumn* own, std::int64_t begin, const RawIdMaps& maps, std::span<const std::int32_t> raw,
                       std::vector<float>& out) const;

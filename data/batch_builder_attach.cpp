@@ -3,6 +3,7 @@
 
 #include "data/batch_builder.h"
 #include "data/dataset_columns.h"
+#include "data/labels.h"
 #include "engine/base/check.h"
 
 namespace piano::data {
@@ -47,6 +48,15 @@ std::int32_t widest_query(const Bags& queries, const BagColumn& terms, std::int3
 
 }  // namespace
 
+std::vector<std::int32_t> kind_columns(const Schema& schema, const std::vector<std::string>& log_kinds) {
+  std::vector<std::int32_t> columns;
+  for (std::size_t k = 0; k < schema.kinds(); ++k) {
+    const std::string kind(schema.kind(k));
+    columns.push_back(!log_kinds.empty() ? column_of(log_kinds, kind) : kind == kPlainKind ? kPlainColumn : kNoColumn);
+  }
+  return columns;
+}
+
 void BatchBuilder::attach(const Dataset& dataset) {
   const FeatureSpace& space = impl_->features;
   const Dataset::Columns& log = dataset.columns();
@@ -70,6 +80,7 @@ void BatchBuilder::attach(const Dataset& dataset) {
   maps->context_fields = map_fields(space.schema.context_fields, space.context_fields, log.strings.context_fields);
   maps->item_fields = map_fields(space.schema.item_fields, space.item_fields, log.strings.item_fields);
   maps->match = match_maps(space, log.strings);
+  maps->kinds = kind_columns(space.schema, log.strings.kinds);
   impl_->dataset = &dataset;
   impl_->maps = std::move(maps);
 }
@@ -141,7 +152,8 @@ void BatchBuilder::reserve(const BatchExtent& extent, Batch& batch) {
   batch.score.reserve(rows * 2);
   batch.rank.reserve(rows);
   batch.position.reserve(rows);
-  for (std::vector<float>* column : {&batch.click, &batch.conversion, &batch.labelled, &batch.value, &batch.recency}) column->reserve(rows);
+  for (std::vector<float>* column : {&batch.click, &batch.labelled, &batch.recency}) column->reserve(rows);
+  for (std::vector<float>* column : {&batch.conversion, &batch.value}) column->reserve(rows * schema.kinds());
   const auto matches = rows * static_cast<std::size_t>(std::min(extent.history_rows, impl_->limits.max_history)) * impl_->match.columns();
   batch.history_match.offsets.reserve(lists + 1);
   for (std::vector<std::int32_t>* column : {&batch.history_match.candidate, &batch.history_match.event, &batch.history_match.column})

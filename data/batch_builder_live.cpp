@@ -1,4 +1,7 @@
 // A live request as columns of one row. Its strings get raw ids of its own, so that everything after this is the code that data sets use.
+#include <algorithm>
+#include <numeric>
+
 #include "data/batch_builder.h"
 #include "data/interner.h"
 #include "data/labels.h"
@@ -100,6 +103,13 @@ struct LiveRequest::Impl {
     vector.width = f.schema.item_vector;
     score.width = f.schema.has_score ? 1 : 0;
     value.width = 1;
+    maps.kinds.assign(1, kPlainColumn);
+    if (!f.schema.conversions.empty()) {
+      maps.kinds.resize(f.schema.kinds());
+      std::iota(maps.kinds.begin(), maps.kinds.end(), 0);
+      conversions.resize(f.schema.kinds()), values.resize(f.schema.kinds());
+      for (LiveDense& of : values) of.width = 1;
+    }
     for (const std::string& field : f.schema.match_fields)
       maps.match.columns.push_back(match_action_slot(f.schema.item_fields, field));
   }
@@ -118,6 +128,8 @@ struct LiveRequest::Impl {
     query_terms.clear();
     for (auto* ids : {&item, &position, &event_query, &event_item, &event_action}) ids->clear();
     for (auto* flags : {&click, &conversion, &labelled}) flags->clear();
+    for (auto& of : conversions) of.clear();
+    for (LiveDense& of : values) of.clear();
     event_time.clear();
   }
 
@@ -160,6 +172,12 @@ struct LiveRequest::Impl {
     conversion.push_back(labels.conversion);
     labelled.push_back(labels.labelled);
     position.push_back(c.position.value_or(static_cast<std::int32_t>(item.size())));
+    for (std::size_t k = 0; k < conversions.size(); ++k) {
+      const std::string_view kind = features.schema.kind(k);
+      const auto own = std::find_if(c.values.begin(), c.values.end(), [&](const KindValue& of) { return of.kind == kind; });
+      conversions[k].push_back(conversion_of(c, kind));
+      values[k].add(own != c.values.end() ? std::span(&own->value, 1) : std::span<const float>());
+    }
   }
 
   void add_event(const Event& e) {
@@ -194,6 +212,8 @@ struct LiveRequest::Impl {
     columns.click = click;
     columns.conversion = conversion;
     columns.labelled = labelled;
+    columns.conversions.assign(conversions.begin(), conversions.end());
+    columns.values.assign(values.begin(), values.end());
     columns.position = position;
     columns.event_time = event_time;
     columns.event_query = event_query;
@@ -217,6 +237,8 @@ struct LiveRequest::Impl {
   LiveDense user_dense, dense, vector, score, value;
   std::vector<std::int32_t> item, position, event_query, event_item, event_action;
   std::vector<std::uint8_t> click, conversion, labelled;
+  std::vector<std::vector<std::uint8_t>> conversions;  // per kind of the model's, where they have names
+  std::vector<LiveDense> values;
   std::vector<std::int64_t> event_time;
 };
 

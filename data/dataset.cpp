@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "data/batch_builder.h"
 #include "data/dataset_columns.h"
 #include "data/packed_file.h"
 #include "engine/base/check.h"
@@ -23,6 +24,7 @@ void load_metadata(const SafetensorsFile& file, Dataset::Columns& c) {
     json.at("user_fields").get_to(c.strings.user_fields.names);
     json.at("context_fields").get_to(c.strings.context_fields.names);
     json.at("item_fields").get_to(c.strings.item_fields.names);
+    if (json.contains("conversions")) json["conversions"].get_to(c.strings.kinds);
     for (const auto& [key, value] : json.items())
       if (value.is_primitive()) c.metadata[key] = value.is_string() ? value.get<std::string>() : json_text(value);
   } catch (const Json::exception&) {
@@ -47,6 +49,7 @@ Schema Dataset::Columns::schema() const {
   s.item_dense = dense.width;
   s.item_vector = vector.width;
   s.has_score = score.width > 0;
+  s.conversions = strings.kinds;
   return s;
 }
 
@@ -56,6 +59,7 @@ Dataset::Dataset(const std::string& path) {
   check_format(*c->file, kDatasetFormat, kDatasetVersion);
   if (!c->file->metadata().contains("checksum")) throw Error(ErrorCode::model, path + ": no \"checksum\" in the metadata");
   load_metadata(*c->file, *c);
+  check_kind_names(c->strings.kinds, path);
   load_columns(*c->file, *c, c->strings);
   c->features = FeatureSpace::load(c->file);
   c->widest_field = 1;
@@ -108,6 +112,13 @@ std::int32_t Dataset::raw_item(std::int64_t candidate) const { return columns_->
 std::int32_t Dataset::raw_items() const { return static_cast<std::int32_t>(columns_->strings.items.size()); }
 std::span<const std::uint8_t> Dataset::clicks() const { return columns_->click; }
 std::span<const std::uint8_t> Dataset::conversions() const { return columns_->conversion; }
+
+std::vector<std::span<const std::uint8_t>> Dataset::conversions(const Schema& schema) const {
+  std::vector<std::span<const std::uint8_t>> result;
+  for (const std::int32_t column : kind_columns(schema, columns_->strings.kinds)) result.push_back(conversion_column(*columns_, column));
+  return result;
+}
+
 std::span<const std::uint8_t> Dataset::labelled() const { return columns_->labelled; }
 std::span<const std::int32_t> Dataset::positions() const { return columns_->position; }
 

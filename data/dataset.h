@@ -46,7 +46,9 @@ class Dataset {
   std::int32_t raw_item(std::int64_t candidate) const;
   std::int32_t raw_items() const;                           // size of the item dictionary
   std::span<const std::uint8_t> clicks() const;             // (candidates): 0/1
-  std::span<const std::uint8_t> conversions() const;
+  std::span<const std::uint8_t> conversions() const;        // of any kind
+  // Of each kind of a schema: (candidates) of 0, 1 or kUnknownLabel; empty where this log knows nothing of the kind.
+  std::vector<std::span<const std::uint8_t>> conversions(const Schema& schema) const;
   std::span<const std::uint8_t> labelled() const;           // 1: labels known and shown
   std::span<const std::int32_t> positions() const;          // shown at, from 1; 0: not shown
   const std::string& metadata(const std::string& key) const;// "" when absent: split kind, folds, sources, ...

@@ -28,19 +28,19 @@ IdHash hash_of_id(std::string_view id) { return {hash64(id, 2), hash64(id, 3)}; 
 
 StringTable table_of(const Interner& strings) { return {strings.bytes(), strings.offsets()}; }
 
-// Fields in order of name, in the file; in order of appearance, in the log.
-std::vector<std::size_t> order_by_name(const LogFields& fields) {
-  std::vector<std::size_t> order(fields.values.size());
+// Fields and kinds in order of name, in the file; in order of appearance, in the log.
+std::vector<std::size_t> order_by_name(const Interner& names) {
+  std::vector<std::size_t> order(static_cast<std::size_t>(names.size()));
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return fields.names.text(static_cast<std::int32_t>(a)) < fields.names.text(static_cast<std::int32_t>(b));
+    return names.text(static_cast<std::int32_t>(a)) < names.text(static_cast<std::int32_t>(b));
   });
   return order;
 }
 
 FieldStrings strings_of(const LogFields& fields) {
   FieldStrings result;
-  for (const std::size_t f : order_by_name(fields)) {
+  for (const std::size_t f : order_by_name(fields.names)) {
     result.names.emplace_back(fields.names.text(static_cast<std::int32_t>(f)));
     result.values.push_back(table_of(*fields.values[f]));
   }
@@ -49,7 +49,7 @@ FieldStrings strings_of(const LogFields& fields) {
 
 std::vector<Bags> bags_of(const LogFields& fields, std::vector<SpillBags>& bags) {
   std::vector<Bags> result;
-  for (const std::size_t f : order_by_name(fields)) result.push_back(bags[f].view());
+  for (const std::size_t f : order_by_name(fields.names)) result.push_back(bags[f].view());
   return result;
 }
 
@@ -64,6 +64,7 @@ RawStrings strings_of(LogTables& log) {
   s.user_fields = strings_of(log.user_fields);
   s.context_fields = strings_of(log.context_fields);
   s.item_fields = strings_of(log.item_fields);
+  for (const std::size_t k : order_by_name(log.kinds.names)) s.kinds.emplace_back(log.kinds.names.text(static_cast<std::int32_t>(k)));
   return s;
 }
 
@@ -89,6 +90,10 @@ RawColumns columns_of(LogTables& log, EventTable& events, SplitResult& split) {
   c.click = log.click.view();
   c.conversion = log.conversion.view();
   c.labelled = log.labelled.view();
+  for (const std::size_t k : order_by_name(log.kinds.names)) {
+    c.conversions.push_back(log.kinds.labels[k].view());
+    c.values.push_back(log.kinds.values[k].view());
+  }
   c.position = log.position.view();
   c.event_time = events.time.view();
   c.event_query = events.query.view();
@@ -121,6 +126,7 @@ std::string describe(const WriterOptions& options, const SplitResult& split, con
                          {"user_fields", strings.user_fields.names},
                          {"context_fields", strings.context_fields.names},
                          {"item_fields", strings.item_fields.names}};
+  if (!strings.kinds.empty()) json["conversions"] = strings.kinds;
   if (options.split == SplitKind::user) {
     json["folds"] = options.folds;
     json["fold"] = options.fold;
@@ -165,6 +171,10 @@ void DatasetWriter::add_request(const Request& request, std::int64_t order, bool
   LogTables& log = impl_->log;
   DenseWidths widths = impl_->widths;
   impl_->checker.check_logged(request, widths);
+  if (!log.kinds.fit(request)) {
+    throw Error(ErrorCode::data, "candidates: more than " + std::to_string(kMostKinds) + " kinds of conversion, \"" + std::string(kPlainKind) +
+                                     "\" counted, in this log so far; each kind has heads of its own, so give related ones one name");
+  }
   if (!request.id.empty() && !impl_->ids.insert(hash_of_id(request.id)).second)
     throw Error(ErrorCode::data, "id: the request id \"" + std::string(request.id) + "\" was seen before; an id names one request of a log");
   impl_->widths = widths;
@@ -176,7 +186,11 @@ void DatasetWriter::add_request(const Request& request, std::int64_t order, bool
   for (const Candidate& c : request.candidates) {
     const Labels labels = labels_of(c);
     if (!labels.click) continue;
-    log.add_event(user, {request.time, request.query, c.id, labels.conversion ? "conversion" : "click", c.fields}, order);
+    const auto act = [&](std::string_view action) { log.add_event(user, {request.time, request.query, c.id, action, c.fields}, order); };
+    each_conversion(c, [&](std::string_view kind, bool happened) {
+      if (happened) act(kind);
+    });
+    if (!labels.conversion) act("click");
     acted = true;
   }
   if (!acted && log.intern_query(request.query) >= 0) log.add_event(user, {request.time, request.query, {}, "search", {}}, order);
@@ -218,7 +232,8 @@ void DatasetWriter::commit(const std::function<void(std::int64_t, std::int64_t)>
   done(3);
 
   SafetensorsWriter writer(impl_->path);
-  write_format(writer, kDatasetFormat, features.version(), features.version());
+  const int version = strings.kinds.empty() ? features.version() : kDatasetVersion;
+  write_format(writer, kDatasetFormat, version, version);
   writer.metadata("dataset", describe(options, split, strings, columns));
   features.save(writer);
   save_columns(writer, columns, strings);

@@ -1,5 +1,7 @@
 #include "data/dataset_writer_columns.h"
 
+#include <algorithm>
+
 #include "data/query_text.h"
 
 namespace piano::data {
@@ -48,6 +50,54 @@ void LogFields::add(std::span<const Field> fields, std::int64_t row, std::vector
     for (const std::string_view value : field.values)
       if (!value.empty()) bags[f].add(row, values[f]->intern(value));
     ++f;
+  }
+}
+
+std::size_t LogKinds::index_of(std::string_view kind) {
+  const auto index = static_cast<std::size_t>(names.intern(kind));
+  if (index == labels.size()) labels.emplace_back(), values.emplace_back();
+  return index;
+}
+
+bool LogKinds::fit(const Request& request) const {
+  std::vector<std::string_view> added{kPlainKind};
+  const auto note = [&](std::string_view kind) {
+    if (names.find(kind) < 0 && std::find(added.begin(), added.end(), kind) == added.end()) added.push_back(kind);
+  };
+  for (const Candidate& c : request.candidates) {
+    for (const KindLabel& of : c.conversions) note(of.kind);
+    for (const KindValue& of : c.values) note(of.kind);
+  }
+  const bool counted = names.find(kPlainKind) >= 0;  // once
+  return static_cast<std::size_t>(names.size()) + added.size() - (counted ? 1 : 0) <= kMostKinds;
+}
+
+void LogKinds::add(const Candidate& c, const Labels& said, std::int64_t row) {
+  said_.push(!c.conversions.empty() ? kNames : c.conversion ? kNumber : kNothing);
+  plain_ = plain_ || c.conversion;
+  for (const KindLabel& of : c.conversions) {
+    SpillColumn<std::uint8_t>& column = labels[index_of(of.kind)];
+    while (column.size() < row) column.push(kSilent);
+    column.push(said.labelled != 0 && of.happened);
+  }
+  for (const KindValue& of : c.values) values[index_of(of.kind)].add(row, {&of.value, 1});
+}
+
+void LogKinds::finish(std::span<const std::uint8_t> labelled, std::span<const std::uint8_t> any) {
+  if (names.size() == 0) return;
+  if (plain_) index_of(kPlainKind);
+  const std::span<const std::uint8_t> said = said_.view();
+  const auto rows = static_cast<std::int64_t>(said.size());
+  for (std::size_t k = 0; k < labels.size(); ++k) {
+    while (labels[k].size() < rows) labels[k].push(kSilent);
+    const bool plain = names.text(static_cast<std::int32_t>(k)) == kPlainKind;
+    const std::span<std::uint8_t> label = labels[k].view();
+    for (std::size_t i = 0; i < label.size(); ++i) {
+      if (label[i] != kSilent) continue;
+      if (plain && said[i] == kNumber) label[i] = any[i];
+      else label[i] = said[i] == kNothing || labelled[i] == 0 ? 0 : kUnknownLabel;
+    }
+    values[k].finish(rows);
   }
 }
 
@@ -107,6 +157,7 @@ void LogTables::add_candidate(const Candidate& c, std::int32_t rank) {
   click.push(labels.click);
   conversion.push(labels.conversion);
   labelled.push(labels.labelled);
+  kinds.add(c, labels, row);
   position.push(c.position.value_or(rank + 1));
 }
 
@@ -128,6 +179,7 @@ void LogTables::finish() {
   user_dense.finish(user.size());
   finish_bags(item_bags, item_fields, item.size());
   for (SpillDense* column : {&dense, &vector, &score, &value}) column->finish(item.size());
+  kinds.finish(labelled.view(), conversion.view());
   finish_bags(event_bags, item_fields, events.size());
 }
 

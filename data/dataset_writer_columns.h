@@ -88,6 +88,26 @@ struct LogFields {
   std::size_t index_of(std::string_view name, std::size_t guess);
 };
 
+// Kinds of conversion, in order of appearance; they may turn up at any time. None: every conversion is a plain number.
+struct LogKinds {
+  Interner names;
+  std::vector<SpillColumn<std::uint8_t>> labels;  // per kind; kSilent, or no row yet: the candidate does not name it
+  std::vector<SpillDense> values;
+
+  bool fit(const Request& request) const;         // whether there would be at most kMostKinds of them, and the plain one
+  void add(const Candidate& candidate, const Labels& said, std::int64_t row);
+  // No more rows: every label becomes 0, 1 or kUnknownLabel.
+  void finish(std::span<const std::uint8_t> labelled, std::span<const std::uint8_t> any);
+
+ private:
+  enum Said : std::uint8_t { kNothing, kNumber, kNames };
+  static constexpr std::uint8_t kSilent = 3;
+  std::size_t index_of(std::string_view kind);
+
+  SpillColumn<std::uint8_t> said_;                // per candidate, of its conversion
+  bool plain_ = false;                            // some candidate has a number
+};
+
 struct EventRecord {
   std::int64_t time, order;
   std::int32_t user, query, item, action;  // user -1: part of an explicit history
@@ -116,7 +136,8 @@ struct LogTables {
   SpillColumn<std::int32_t> item, position;
   std::vector<SpillBags> item_bags;
   SpillDense dense, vector, score, value;
-  SpillColumn<std::uint8_t> click, conversion, labelled;
+  SpillColumn<std::uint8_t> click, conversion, labelled;  // conversion: of any kind
+  LogKinds kinds;
 
   // Per event, in order of arrival.
   SpillColumn<EventRecord> events;

@@ -211,6 +211,20 @@ void fit_popularity(const RawColumns& log, const RawStrings& strings, FeatureSpa
   space.item_popularity.assign(sums.begin(), sums.end());
 }
 
+// Kinds of conversion that happened in the training lists.
+std::vector<std::string> fit_kinds(const RawColumns& log, const RawStrings& strings) {
+  std::vector<std::string> kinds;
+  for (std::size_t k = 0; k < strings.kinds.size(); ++k) {
+    bool happened = false;
+    for (std::size_t r = 0; r < log.split.size(); ++r) {
+      if (!is_training(log, r)) continue;
+      for (std::int64_t c = log.candidates[r]; c < log.candidates[r + 1]; ++c) happened = happened || log.conversions[k][static_cast<std::size_t>(c)] == 1;
+    }
+    if (happened) kinds.push_back(strings.kinds[k]);
+  }
+  return kinds;
+}
+
 }  // namespace
 
 FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings, std::int64_t derived_events, const WriterOptions& options) {
@@ -239,6 +253,7 @@ FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings,
   space.schema.match_set = 2;
   space.schema.match_actions = frequent(strings.actions, counts.acted, 1);
   if (space.schema.match_actions.size() > kMaxMatchActions) space.schema.match_actions.resize(kMaxMatchActions);
+  space.schema.conversions = fit_kinds(log, strings);
   fit_dense(log, space);
   space.interactions = Interactions::build(log, strings, kMostInteractions);
   fit_match(log, strings, space);

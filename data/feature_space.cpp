@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/hash.h"
+#include "data/labels.h"
 #include "engine/base/json_text.h"
 
 namespace piano::data {
@@ -21,6 +22,7 @@ Json to_json(const Schema& s) {
                {"item_dense", s.item_dense},       {"item_vector", s.item_vector},       {"has_score", s.has_score}};
   if (s.match_set > 1) json["match_set"] = s.match_set;
   if (s.ngrams.on()) json["ngrams"] = {s.ngrams.least, s.ngrams.most, s.ngrams.buckets};
+  if (!s.conversions.empty()) json["conversions"] = s.conversions;
   return json;
 }
 
@@ -44,6 +46,7 @@ Schema schema_from_file(const SafetensorsFile& file) {
       const auto [least, most, buckets] = json["ngrams"].get<std::array<std::int32_t, 3>>();
       s.ngrams = {least, most, buckets};
     }
+    if (json.contains("conversions")) json["conversions"].get_to(s.conversions);
   } catch (const Json::exception&) {
     throw Error(ErrorCode::model, file.path() + ": the \"schema\" in the metadata is not one that this version can read");
   }
@@ -56,6 +59,7 @@ Schema schema_from_file(const SafetensorsFile& file) {
   distinct_sorted(s.context_fields, "context_fields");
   distinct_sorted(s.item_fields, "item_fields");
   distinct_sorted(s.match_fields, "match_fields");
+  check_kind_names(s.conversions, file.path());
   for (const std::string& name : s.match_fields)
     if (std::find(s.item_fields.begin(), s.item_fields.end(), name) == s.item_fields.end()) bad("match field '" + name + "' is no item field");
   if (s.match_actions.size() > 8) bad("more than 8 match actions");
@@ -105,6 +109,14 @@ void each_vocabulary(Space& space, Visit visit) {
 }
 
 }  // namespace
+
+std::string_view Schema::kind(std::size_t k) const { return conversions.empty() ? kPlainKind : std::string_view(conversions[k]); }
+
+void check_kind_names(const std::vector<std::string>& names, const std::string& path) {
+  bool fine = names.size() <= kMostKinds;
+  for (std::size_t k = 0; k < names.size(); ++k) fine = fine && !names[k].empty() && (k == 0 || names[k - 1] < names[k]);
+  if (!fine) throw Error(ErrorCode::model, path + ": \"conversions\" in the metadata: expected at most " + std::to_string(kMostKinds) + " names, sorted; the file is damaged");
+}
 
 FeatureSpace FeatureSpace::load(std::shared_ptr<const SafetensorsFile> file) {
   FeatureSpace space;
@@ -177,7 +189,8 @@ std::string schema_difference(const Schema& model, const Schema& file) {
   for (const std::string& difference :
        {width("user.dense", model.user_dense, file.user_dense), width("candidates.dense", model.item_dense, file.item_dense),
         width("candidates.vector", model.item_vector, file.item_vector), fields("user.fields", model.user_fields, file.user_fields),
-        fields("context", model.context_fields, file.context_fields), fields("candidates.fields", model.item_fields, file.item_fields)})
+        fields("context", model.context_fields, file.context_fields), fields("candidates.fields", model.item_fields, file.item_fields),
+        fields("candidates.conversion", model.conversions.empty() ? std::vector{std::string(kPlainKind)} : model.conversions, file.conversions)})
     if (!difference.empty()) return difference;
   return {};
 }

@@ -30,6 +30,11 @@ struct Schema {
   std::int32_t user_dense = 0, item_dense = 0, item_vector = 0;
   bool has_score = false;
   Ngrams ngrams;                           // of query terms
+  std::vector<std::string> conversions;    // kinds of conversion, sorted by name; none: there is one, without a name
+
+  std::size_t kinds() const { return conversions.empty() ? 1 : conversions.size(); }
+  // The kind's name, "conversion" where it has none.
+  std::string_view kind(std::size_t k) const;
 
   friend bool operator==(const Schema&, const Schema&) = default;
 };
@@ -49,9 +54,11 @@ struct FeatureSpace {
   // Adds the rows of one term of a query: its own, then those of its n-grams, in whose presence case does not count. `buffer` is scratch.
   void append_term(std::string_view text, std::string& buffer, std::vector<std::int32_t>& rows) const;
 
-  // Of the packed file that this is written to: 2: n-grams or item vectors, 3: interactions and match features of set 2, all of which older
-  // readers would pass over.
-  int version() const { return schema.match_set > 1 ? 3 : schema.ngrams.on() || item_vectors.width() > 0 ? 2 : 1; }
+  // Of the packed file that this is written to: 2: n-grams or item vectors, 3: interactions and match features of set 2, 4: kinds of conversion
+  // by name, all of which older readers would pass over.
+  int version() const {
+    return !schema.conversions.empty() ? 4 : schema.match_set > 1 ? 3 : schema.ngrams.on() || item_vectors.width() > 0 ? 2 : 1;
+  }
 
   static FeatureSpace load(std::shared_ptr<const SafetensorsFile> file);
   void save(SafetensorsWriter& writer) const;  // views: *this must live until commit()
@@ -61,6 +68,9 @@ struct FeatureSpace {
 
 // Names of the match features, in column order (see match_features.h); their number is the width of Batch::match.
 std::vector<std::string> match_feature_names(const Schema& schema);
+
+// Throws ErrorCode::model unless these are names of kinds of conversion: at most kMostKinds, sorted, none empty. `path`: for the message.
+void check_kind_names(const std::vector<std::string>& names, const std::string& path);
 
 // One line that names the first contradiction between what `model` reads and what the `file` (a log's names and widths) has, or "": another
 // width; or a field that the file lacks while it has one of the same kind that the model does not know, as after a renaming. What the file

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/labels.h"
+
 namespace piano::data {
 
 namespace {
@@ -152,6 +154,15 @@ void load_candidates(const Loader& in, RawColumns& c, const RawStrings& s, std::
   c.conversion = in.flags("candidate.conversion", rows);
   c.labelled = in.flags("candidate.labelled", rows);
   for (std::size_t i = 0; i < c.item.size(); ++i) in.require(c.conversion[i] <= c.click[i], "candidate.conversion", "a conversion without a click");
+  for (const std::string& kind : s.kinds) {
+    c.conversions.push_back(in.flags("candidate.conversion." + kind, rows, kUnknownLabel));
+    c.values.push_back(in.dense("candidate.value." + kind, rows));
+    in.require(c.values.back().width <= 1, "candidate.value." + kind, "more than one number a row");
+  }
+  for (std::size_t i = 0; i < c.item.size() && !s.kinds.empty(); ++i) {
+    const bool any = std::any_of(c.conversions.begin(), c.conversions.end(), [&](const auto& of) { return of[i] == 1; });
+    in.require(any == (c.conversion[i] == 1), "candidate.conversion", "does not say what the kinds say");
+  }
   c.position = in.rows<std::int32_t>("candidate.position", rows);
   in.require(std::all_of(c.position.begin(), c.position.end(), [](std::int32_t p) { return p >= 0; }), "candidate.position", "a negative position");
 }
@@ -202,6 +213,10 @@ void save_columns(SafetensorsWriter& writer, const RawColumns& c, const RawStrin
   writer.add("candidate.click", c.click);
   writer.add("candidate.conversion", c.conversion);
   writer.add("candidate.labelled", c.labelled);
+  for (std::size_t k = 0; k < s.kinds.size(); ++k) {
+    writer.add("candidate.conversion." + s.kinds[k], c.conversions[k]);
+    add_dense(writer, "candidate.value." + s.kinds[k], c.values[k]);
+  }
   writer.add("candidate.position", c.position);
 
   writer.add("event.time", c.event_time);

@@ -68,7 +68,9 @@ struct RawColumns {
   std::span<const std::int32_t> item;
   std::vector<Bags> item_fields;
   DenseColumn dense, vector, score, value;   // score and value have width 1
-  std::span<const std::uint8_t> click, conversion, labelled;
+  std::span<const std::uint8_t> click, conversion, labelled;  // conversion: of any kind
+  std::vector<std::span<const std::uint8_t>> conversions;     // of each kind that has a name: 0, 1 or kUnknownLabel
+  std::vector<DenseColumn> values;           // of each kind, before `value`
   std::span<const std::int32_t> position;    // shown at, 1 = top; 0 = not shown
 
   // Per event.
@@ -89,6 +91,7 @@ struct RawStrings {
   StringTable request_ids;
   StringTable users, queries, terms, items, actions;
   FieldStrings user_fields, context_fields, item_fields;
+  std::vector<std::string> kinds;            // of conversion, sorted; none: conversions have no names
 };
 
 }  // namespace piano::data

@@ -4,6 +4,7 @@
 // docs/requests.md says what each missing thing means.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -33,15 +34,29 @@ struct Event {
   std::span<const Field> fields;        // of the item
 };
 
+inline constexpr std::size_t kMostKinds = 8;  // of conversion, in a log or a model: each has heads of its own
+
+// What is said of one kind of conversion ("save", "purchase").
+struct KindLabel {
+  std::string_view kind;
+  bool happened = false;
+};
+struct KindValue {
+  std::string_view kind;
+  float value = 1;                      // what such a conversion is worth
+};
+
 struct Candidate {
   std::string_view id;
   std::optional<float> score;           // the first ranker's
-  std::optional<float> value;           // what a conversion is worth
+  std::optional<float> value;           // what a conversion is worth, of whatever kind
   std::span<const Field> fields;
   std::span<const float> dense;         // empty: missing
   std::span<const float> vector;        // empty: that of the model's table of item vectors, or missing
   std::optional<bool> click, conversion;
   std::optional<std::int32_t> position; // shown at (1 = top); 0: not shown (null in JSON); absent: the order given
+  std::span<const KindLabel> conversions = {};  // where there are several kinds, in place of `conversion`; a kind that is not named is not known
+  std::span<const KindValue> values = {};       // of some kinds, before `value`
 };
 
 struct Request {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "data/hash.h"
+#include "data/labels.h"
 #include "engine/base/error.h"
 
 namespace piano::data {
@@ -22,6 +23,7 @@ struct Path {
   std::string text() const {
     return list == nullptr ? std::string(member) : std::string(list) + "[" + std::to_string(index) + "]" + (*member ? "." : "") + member;
   }
+  std::string of(std::string_view name) const { return text() + "." + std::string(name); }
 };
 
 [[noreturn]] void fail(const std::string& path, const std::string& what) { throw Error(ErrorCode::data, path + ": " + what); }
@@ -32,7 +34,19 @@ void check_fields(const Path& path, std::span<const Field> fields) {
   for (std::size_t i = 0; i < fields.size(); ++i) {
     if (fields[i].name.empty()) fail(path.text(), "a field without a name");
     for (std::size_t j = 0; j < i; ++j)
-      if (fields[j].name == fields[i].name) fail(path.text() + "." + std::string(fields[i].name), "given twice");
+      if (fields[j].name == fields[i].name) fail(path.of(fields[i].name), "given twice");
+  }
+}
+
+// Kinds of conversion.
+template <class Named>
+void check_kinds(const Path& path, std::span<const Named> named) {
+  if (named.size() > kMostKinds)
+    fail(path.text(), "expected at most " + std::to_string(kMostKinds) + " kinds of conversion, got " + std::to_string(named.size()));
+  for (std::size_t i = 0; i < named.size(); ++i) {
+    if (named[i].kind.empty()) fail(path.text(), "a kind without a name");
+    for (std::size_t j = 0; j < i; ++j)
+      if (named[j].kind == named[i].kind) fail(path.of(named[i].kind), "given twice");
   }
 }
 
@@ -71,10 +85,17 @@ void RequestChecker::check(const Request& request, DenseWidths& widths, bool lea
       fail(path("id").text(), quoted(c.id) + " is already candidates[" + std::to_string(first) + "]");
     if (c.score && !std::isfinite(*c.score)) fail(path("score").text(), "expected a finite number");
     if (c.value && !std::isfinite(*c.value)) fail(path("value").text(), "expected a finite number");
+    check_kinds(path("value"), c.values);
+    for (const KindValue& of : c.values)
+      if (!std::isfinite(of.value)) fail(path("value").of(of.kind), "expected a finite number");
     check_fields(path("fields"), c.fields);
     check_dense(path("dense"), c.dense, widths.item, learn);
     check_dense(path("vector"), c.vector, widths.vector, learn);
+    check_kinds(path("conversion"), c.conversions);
+    if (c.conversion && !c.conversions.empty()) fail(path("conversion").text(), "expected one number or the kinds by name, got both");
     if (c.conversion.value_or(false) && !c.click.value_or(true)) fail(path("conversion").text(), "expected at most click = 0, got 1");
+    for (const KindLabel& of : c.conversions)
+      if (of.happened && !c.click.value_or(true)) fail(path("conversion").of(of.kind), "expected at most click = 0, got 1");
     if (c.position && *c.position < 0) fail(path("position").text(), "expected 1 or more, got " + std::to_string(*c.position));
   }
   check_positions(request.candidates);

@@ -14,6 +14,8 @@ struct RequestArrays {
   std::vector<std::string_view> strings;
   std::vector<float> numbers;
   std::vector<Field> fields;
+  std::vector<KindLabel> labels;
+  std::vector<KindValue> values;
   std::vector<Event> events;          // viewed when complete
   std::vector<Candidate> candidates;
 
@@ -22,6 +24,8 @@ struct RequestArrays {
     strings.clear();
     numbers.clear();
     fields.clear();
+    labels.clear();
+    values.clear();
     events.clear();
     candidates.clear();
   }
@@ -29,6 +33,8 @@ struct RequestArrays {
     strings.reserve(most_strings);
     numbers.reserve(most_numbers);
     fields.reserve(most_fields);
+    labels.reserve(most_fields);
+    values.reserve(most_fields);
   }
 };
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "data/csv.h"
+#include "data/labels.h"
 
 namespace piano::data {
 namespace {
@@ -116,9 +117,9 @@ bool FastRequestReader::candidate() {
       case 3: return fields(c.fields);
       case 4: return numbers(c.dense);
       case 5: return numbers(c.vector);
-      case 6: return number(c.value);
-      case 7: return label(c.click);
-      default: return label(c.conversion);
+      case 6: return value(c);
+      case 7: return label(c.click.emplace());
+      default: return conversion(c);
     }
   }) && !c.id.empty();
 }
@@ -183,7 +184,34 @@ bool FastRequestReader::seconds(std::optional<std::int64_t>& out) {
   return true;
 }
 
-bool FastRequestReader::label(std::optional<bool>& out) {
+// {"save": .., "purchase": ..}: a name and what read() takes, each once.
+template <class Named, class Read>
+bool FastRequestReader::by_kind(std::vector<Named>& all, std::span<const Named>& out, Read read) {
+  const std::size_t begin = all.size();
+  if (!json_.take('{')) return false;
+  do {
+    std::string_view kind;
+    if (!non_empty(kind) || !json_.take(':') || all.size() - begin == kMostKinds) return false;
+    for (std::size_t i = begin; i < all.size(); ++i)
+      if (all[i].kind == kind) return false;
+    all.push_back({kind, {}});
+    if (!read(all.back())) return false;
+  } while (json_.take(','));
+  out = std::span<const Named>(all).subspan(begin);
+  return json_.take('}');
+}
+
+bool FastRequestReader::conversion(Candidate& out) {
+  if (json_.peek() != '{') return label(out.conversion.emplace());
+  return by_kind(to_->labels, out.conversions, [&](KindLabel& of) { return label(of.happened); });
+}
+
+bool FastRequestReader::value(Candidate& out) {
+  if (json_.peek() != '{') return number(out.value);
+  return by_kind(to_->values, out.values, [&](KindValue& of) { return number(of.value); });
+}
+
+bool FastRequestReader::label(bool& out) {
   JsonScanner::Number n;
   if (!json_.number(n) || !n.whole || n.integer < 0 || n.integer > 1) return false;
   out = n.integer == 1;

@@ -39,7 +39,11 @@ class FastRequestReader {
   bool number(float& out);
   bool number(std::optional<float>& out);
   bool seconds(std::optional<std::int64_t>& out);
-  bool label(std::optional<bool>& out);
+  bool label(bool& out);
+  bool conversion(Candidate& out);
+  bool value(Candidate& out);
+  template <class Named, class Read>
+  bool by_kind(std::vector<Named>& all, std::span<const Named>& out, Read read);
   bool position(std::optional<std::int32_t>& out);
 
   JsonScanner json_;

@@ -104,6 +104,22 @@ struct StrictRequestReader::Impl {
     if (node(i).type != Type::integer || node(i).integer < 0 || node(i).integer > 1) expected(i, "0 or 1");
     return node(i).integer == 1;
   }
+  // {"save": .., "purchase": ..}: name and number.
+  template <class Named, class Read>
+  std::span<const Named> by_kind(std::size_t object, std::vector<Named>& all, Read read) {
+    const std::size_t begin = all.size();
+    each_child(object, [&](std::size_t i) { all.push_back({node(i).key, read(i)}); });
+    if (all.size() == begin) fail(object, "expected at least one kind of conversion");
+    return std::span<const Named>(all).subspan(begin);
+  }
+  void read_conversion(std::size_t i, Candidate& candidate) {
+    if (node(i).type != Type::object) candidate.conversion = label(i);
+    else candidate.conversions = by_kind(i, to->labels, [&](std::size_t j) { return label(j); });
+  }
+  void read_value(std::size_t i, Candidate& candidate) {
+    if (node(i).type != Type::object) candidate.value = number(i);
+    else candidate.values = by_kind(i, to->values, [&](std::size_t j) { return number(j); });
+  }
   std::int32_t position(std::size_t i) {
     if (node(i).type == Type::null) return 0;
     if (node(i).type != Type::integer || node(i).integer < 1 || node(i).integer > std::numeric_limits<std::int32_t>::max())
@@ -182,9 +198,9 @@ struct StrictRequestReader::Impl {
       else if (key == "fields") candidate.fields = field_map(i);
       else if (key == "dense") candidate.dense = dense(i);
       else if (key == "vector") candidate.vector = dense(i);
-      else if (key == "value") candidate.value = number(i);
+      else if (key == "value") read_value(i, candidate);
       else if (key == "click") candidate.click = label(i);
-      else candidate.conversion = label(i);
+      else read_conversion(i, candidate);
     });
     if (candidate.id.empty()) fail(at, "expected an \"id\"");
     to->candidates.push_back(candidate);

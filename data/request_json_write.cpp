@@ -113,6 +113,19 @@ class Writer {
     key(name);
     number(*value ? 1 : 0);
   }
+  // value(what is named): a number.
+  template <class Named, class Value>
+  void by_kind(std::string_view name, std::span<const Named> named, Value value) {
+    if (named.empty()) return;
+    key(name);
+    separate();
+    open('{');
+    for (const Named& one : named) {
+      key(one.kind);
+      number(value(one));
+    }
+    close('}');
+  }
 
  private:
   bool first_ = true;
@@ -161,9 +174,11 @@ void write_candidate(Writer& out, const Candidate& candidate) {
   out.fields("fields", candidate.fields);
   out.numbers("dense", candidate.dense);
   out.numbers("vector", candidate.vector);
-  out.member("value", candidate.value);
+  if (candidate.values.empty()) out.member("value", candidate.value);
+  out.by_kind("value", candidate.values, [](const KindValue& of) { return of.value; });
   out.label("click", candidate.click);
-  out.label("conversion", candidate.conversion);
+  if (candidate.conversions.empty()) out.label("conversion", candidate.conversion);
+  out.by_kind("conversion", candidate.conversions, [](const KindLabel& of) { return of.happened ? 1 : 0; });
   out.close('}');
 }
 

@@ -22,6 +22,9 @@ constexpr std::uint64_t kShortestList = 10, kLongestList = 30;
 // Thresholds and weights of the two choices, in standard deviations of a user's whim.
 constexpr double kClickThreshold = 1.05, kClickTaste = 0.70, kClickLoved = 0.5, kClickRelevance = 0.35, kClickQuality = 0.20;
 constexpr double kConvertThreshold = 0.95, kConvertTaste = 0.75, kConvertLoved = 0.9, kConvertQuality = 0.15;
+// Who follows an artist: love counts, the mood's taste hardly. A save is worth 1.
+constexpr double kFollowThreshold = 1.6, kFollowTaste = 0.2, kFollowLoved = 1.4;
+constexpr float kFollowValue = 3;
 // The first ranker sees quality and the words of the query, through noise.
 constexpr double kRankQuality = 0.7, kRankRelevance = 0.8, kRankNoise = 0.6;
 
@@ -42,13 +45,15 @@ struct Listed {
   float score = 0;
   std::size_t place = 0;  // where it is shown, from 0
   double seen = 1;        // factor on P(click): examination and competition
+  double follow = 0;      // P(follow | click)
 };
 
 class Simulator {
  public:
   explicit Simulator(const SimulatorOptions& options)
       : options_(options), world_(options), wishes_(options.seed, "simulator.wishes"), retrieval_(options.seed, "simulator.retrieval"),
-        ranker_(options.seed, "simulator.ranker"), swaps_(options.seed, "simulator.swaps"), choices_(options.seed, "simulator.choices") {}
+        ranker_(options.seed, "simulator.ranker"), swaps_(options.seed, "simulator.swaps"), choices_(options.seed, "simulator.choices"),
+        follows_(options.seed, "simulator.follows") {}
 
   std::string line(std::int64_t index, SimulatorOracle* oracle);
 
@@ -64,7 +69,7 @@ class Simulator {
 
   SimulatorOptions options_;
   World world_;
-  RandomStream wishes_, retrieval_, ranker_, swaps_, choices_;
+  RandomStream wishes_, retrieval_, ranker_, swaps_, choices_, follows_;
   std::int64_t time_ = kFirstTime;
   std::vector<Listed> list_;      // in the first ranker's order
   std::vector<TrueItem> shown_;   // in the order shown
@@ -168,7 +173,7 @@ void Simulator::place() {
 void Simulator::judge(const User& user, const Wish& wish) {
   const auto& taste = user.taste[static_cast<std::size_t>(wish.mood)];
   shown_.resize(list_.size());
-  for (const Listed& listed : list_) {
+  for (Listed& listed : list_) {
     const Track& t = track(listed.track);
     const double likes = taste[static_cast<std::size_t>(t.genre)];
     const double loved = std::count(user.loved.begin(), user.loved.end(), t.artist) > 0 ? 1.0 : 0.0;
@@ -177,6 +182,7 @@ void Simulator::judge(const User& user, const Wish& wish) {
                         kClickQuality * t.quality + user.ease - kClickThreshold);
     item.convert = probit(kConvertTaste * likes + kConvertLoved * loved + kConvertQuality * t.quality - kConvertThreshold);
     item.artist = t.artist, item.genre = t.genre;
+    listed.follow = probit(kFollowTaste * likes + kFollowLoved * loved - kFollowThreshold);
   }
   for (Listed& listed : list_) {
     listed.seen = competition(shown_, listed.place, options_.eta) * examination(listed.place + 1, options_.position_bias);
@@ -214,6 +220,8 @@ std::string Simulator::line(std::int64_t index, SimulatorOracle* oracle) {
   std::vector<std::array<Field, 2>> fields(list_.size());
   std::vector<std::array<float, 2>> dense(list_.size());
   std::vector<Candidate> candidates(list_.size());
+  std::vector<std::array<KindLabel, 2>> labels(list_.size());
+  constexpr std::array<KindValue, 2> worth{{{"follow", kFollowValue}, {"save", 1}}};
   for (std::size_t i = 0; i < list_.size(); ++i) {
     const Listed& listed = list_[i];
     const Track& t = track(listed.track);
@@ -227,7 +235,14 @@ std::string Simulator::line(std::int64_t index, SimulatorOracle* oracle) {
     candidate.fields = fields[i];
     candidate.dense = dense[i];
     candidate.click = response_.click[listed.place] != 0;
-    candidate.conversion = response_.conversion[listed.place] != 0;
+    const bool converts = response_.conversion[listed.place] != 0;
+    if (options_.kinds == 1) {
+      candidate.conversion = converts;
+    } else {
+      labels[i] = {{{"follow", follows_.uniform() < listed.follow && *candidate.click}, {"save", converts}}};
+      candidate.conversions = labels[i];
+      candidate.values = worth;
+    }
     if (swapped_) candidate.position = static_cast<std::int32_t>(listed.place + 1);
   }
   if (oracle) record(list_, shown_, id, *oracle);
@@ -246,6 +261,7 @@ void check(const SimulatorOptions& options) {
   if (options.requests < 1) refuse("expected at least 1 request, got " + std::to_string(options.requests));
   if (options.users < 0) refuse("expected a number of users >= 0, got " + std::to_string(options.users));
   if (!(options.kappa >= 0 && options.kappa <= 1)) refuse("expected kappa between 0 and 1, got " + std::to_string(options.kappa));
+  if (options.kinds < 1 || options.kinds > 2) refuse("expected 1 or 2 kinds of conversion, got " + std::to_string(options.kinds));
   if (!(options.eta >= 0 && options.eta <= 100)) refuse("expected eta between 0 and 100, got " + std::to_string(options.eta));
   if (!(options.swap >= 0 && options.swap <= 1)) refuse("expected swap between 0 and 1, got " + std::to_string(options.swap));
   if (!(options.position_bias >= 0 && options.position_bias <= 100))

@@ -18,12 +18,14 @@ struct SimulatorOptions {
   double eta = 0.5;             // >= 0: how strongly similar neighbours take each other's clicks; 0 = not at all
   double position_bias = 0.3;   // >= 0: P(position r is examined) = r^-position_bias; 0 = everything is examined
   double swap = 0;              // 0..1: chance that two places of a list, any two, change their items when it is shown
+  std::int32_t kinds = 1;       // 1: conversions have no name; 2: "save", which they are otherwise, and "follow", of the artist
 };
 
 // The truth, candidate by candidate in the order of the log.
 struct SimulatorOracle {
   std::vector<std::int64_t> offsets{0};     // (requests + 1): candidates of request r are rows offsets[r] .. offsets[r+1]-1
-  std::vector<float> click, conversion;     // (rows): P(click) and P(click and convert) in isolation: examined, without neighbours
+  std::vector<float> click, conversion;     // (rows): P(click) and P(click and convert) in isolation: examined, without neighbours;
+                                            // of two kinds, it is the saves
   std::vector<float> click_shown, conversion_shown;  // (rows): the same as shown: times examination and competition
   std::vector<std::int32_t> artist, genre;  // (rows): which items are alike; with `click`, all that respond() asks
   std::vector<std::uint8_t> ids;            // request ids, back to back

@@ -11,16 +11,6 @@ namespace {
 
 constexpr double kColdest = 0.05, kHottest = 20;
 
-HeadExamples examples(const LabelledLists& lists, const std::vector<float>& logit, const std::vector<std::uint8_t>& label, bool clicked_alone) {
-  HeadExamples result;
-  for (std::size_t row = 0; row < logit.size(); ++row) {
-    if (lists.labelled[row] == 0 || (clicked_alone && lists.click[row] == 0) || std::isnan(logit[row])) continue;  // a model may lack a head
-    result.logit.push_back(static_cast<double>(logit[row]));
-    result.label.push_back(label[row]);
-  }
-  return result;
-}
-
 }  // namespace
 
 HeadCalibration HeadCalibration::temperature(std::span<const double> logit, std::span<const double> label) {
@@ -114,22 +104,41 @@ HeadCalibration HeadCalibration::load(const SafetensorsFile& file, const std::st
   return result;
 }
 
+bool Calibration::fitted() const {
+  return click.fitted() || std::any_of(conversion.begin(), conversion.end(), [](const HeadCalibration& head) { return head.fitted(); });
+}
+
 void Calibration::apply(const PredictedLogits& logits, Predictions& predictions) const {
-  const auto replace = [](std::vector<double>& probability, const std::vector<float>& logit, const HeadCalibration& head) {
-    if (!head.fitted()) return;
-    for (std::size_t i = 0; i < probability.size(); ++i) probability[i] = head(static_cast<double>(logit[i]));
+  const auto replace = [](std::vector<double>& probability, const std::vector<float>& logit, const HeadCalibration& head, std::size_t k, std::size_t columns) {
+    for (std::size_t i = k; head.fitted() && i < probability.size(); i += columns) probability[i] = head(static_cast<double>(logit[i]));
   };
-  replace(predictions.pctr, logits.click, click);
-  replace(predictions.pcvr, logits.conversion, conversion);
+  replace(predictions.pctr, logits.click, click, 0, 1);
+  for (std::size_t k = 0; k < conversion.size(); ++k) replace(predictions.pcvr, logits.conversion, conversion[k], k, conversion.size());
 }
 
 bool HeadExamples::constant() const {
   return std::adjacent_find(label.begin(), label.end(), std::not_equal_to<>()) == label.end();
 }
 
-HeadExamples click_examples(const LabelledLists& lists, const PredictedLogits& logits) { return examples(lists, logits.click, lists.click, false); }
-HeadExamples conversion_examples(const LabelledLists& lists, const PredictedLogits& logits) {
-  return examples(lists, logits.conversion, lists.conversion, true);
+HeadExamples click_examples(const LabelledLists& lists, const PredictedLogits& logits) {
+  HeadExamples result;
+  for (std::size_t row = 0; row < logits.click.size(); ++row) {
+    if (lists.labelled[row] == 0) continue;
+    result.logit.push_back(static_cast<double>(logits.click[row]));
+    result.label.push_back(lists.click[row]);
+  }
+  return result;
+}
+
+HeadExamples conversion_examples(const LabelledLists& lists, const PredictedLogits& logits, std::size_t kind) {
+  HeadExamples result;
+  for (std::size_t row = 0; row < logits.click.size(); ++row) {
+    const float logit = logits.conversion[row * logits.kinds + kind];
+    if (!lists.known(row, kind) || lists.click[row] == 0 || std::isnan(logit)) continue;  // a model may lack a head
+    result.logit.push_back(static_cast<double>(logit));
+    result.label.push_back(lists.converted(row, kind));
+  }
+  return result;
 }
 
 }  // namespace piano

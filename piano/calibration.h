@@ -36,18 +36,19 @@ class HeadCalibration {
 };
 
 struct Calibration {
-  HeadCalibration click, conversion;
-  bool fitted() const { return click.fitted() || conversion.fitted(); }
+  HeadCalibration click;
+  std::vector<HeadCalibration> conversion;  // of each kind of conversion
+  bool fitted() const;
   // Replaces pctr and pcvr, where there are any, by the calibrated ones; the product pctr * pcvr follows.
   void apply(const PredictedLogits& logits, Predictions& predictions) const;
 };
 
-// Logits and labels of one head: of the click head on all labelled items, of the conversion head on clicked ones.
+// Logits and labels of one head: of the click head on all labelled items, of a conversion head on clicked ones whose label of that kind is known.
 struct HeadExamples {
   std::vector<double> logit, label;
   bool constant() const;  // fewer than two examples, or one label alone: nothing can be fitted
 };
 HeadExamples click_examples(const LabelledLists& lists, const PredictedLogits& logits);
-HeadExamples conversion_examples(const LabelledLists& lists, const PredictedLogits& logits);
+HeadExamples conversion_examples(const LabelledLists& lists, const PredictedLogits& logits, std::size_t kind = 0);
 
 }  // namespace piano

@@ -30,7 +30,7 @@ double ComparedCell::spread() const {
 }
 
 Comparer::Comparer(const LabelledLists& lists, const ComparisonOptions& options)
-    : lists_(lists), options_(options), once_(static_cast<std::size_t>(lists.users), 1.0), metrics_(ranking_metrics()),
+    : lists_(lists), options_(options), once_(static_cast<std::size_t>(lists.users), 1.0), metrics_(ranking_metrics(lists.kinds)),
       tasks_(probability_tasks(lists, ListLabel::any)) {
   if (lists.true_conversion.empty()) metrics_.pop_back();
   initial_ = ranking_values(lists, initial_order(lists).score, metrics_, options.evaluation);

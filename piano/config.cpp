@@ -71,6 +71,9 @@ void visit_options(C& c, Visitor&& v) {
   v("rank.alpha", c.rank.alpha, F{-100, 100}, "weight of log pctr in the score", true);
   v("rank.beta", c.rank.beta, F{-100, 100}, "weight of log pcvr in the score", true);
   v("rank.gamma", c.rank.gamma, F{-100, 100}, "weight of log value in the score", true);
+  v("rank.conversion_weights", c.rank.conversion_weights, F{0, 1e9},
+    "of several kinds of conversion, in order of name: what each counts in the score, in what list_search judges an order by and in the listwise "
+    "loss, separated by spaces; none given: 1 each", true);
   v("rank.swaps", c.rank.swaps, I{1, 1000}, "list_search: swaps, at most", true);
   v("rank.places", c.rank.places, I{2, 100}, "list_search: the first places, any two of which may be swapped", true);
   v("rank.list_click", c.rank.list_click, F{0, 1000}, "list_search: weight of P_ctr in what an order is worth", true);
@@ -263,6 +266,10 @@ void check(const Config& c) {
   if (c.loss.examination == LossExamination::likelihood && c.loss.listwise > 0) {
     throw Error(ErrorCode::usage, "loss.listwise: expected 0 with loss.examination = likelihood, which has no listwise term; use weighted");
   }
+  const std::vector<double>& kinds = c.rank.conversion_weights;
+  if (!kinds.empty() && std::all_of(kinds.begin(), kinds.end(), [](double w) { return w == 0; })) {
+    throw Error(ErrorCode::usage, "rank.conversion_weights: all are 0, no conversion counts; set at least one, or rank.beta = 0 to rank by clicks alone");
+  }
   if (c.rank.by == RankBy::list_search) {
     if (c.encoder.position != PositionMode::displayed) {
       throw Error(ErrorCode::usage, "rank.by: list_search compares whole orders, which only a model with encoder.position = displayed can tell apart; "
@@ -294,7 +301,7 @@ void check(const Config& c) {
 std::string to_toml(const Config& config, bool model_only) {
   std::string out, table;
   for (const Option& o : options(config)) {
-    if (model_only && !o.in_model) continue;
+    if ((model_only && !o.in_model) || o.value.empty()) continue;  // no numbers: the default
     const auto dot = o.key.find('.');
     if (o.key.substr(0, dot) != table) {
       table = o.key.substr(0, dot);

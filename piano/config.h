@@ -69,6 +69,7 @@ struct Config {
     double alpha = 1, beta = 1, gamma = 0;
     std::int64_t swaps = 10, places = 10;
     double list_click = 1, list_conversion = 1;
+    std::vector<double> conversion_weights;
   } rank;
   struct {
     std::int64_t epochs = 20, max_steps = 0, batch = 256, patience = 3, seed = 1;

@@ -44,15 +44,17 @@ class ReportBuilder {
 void check_sizes(const LabelledLists& lists, std::span<const Predictions> systems) {
   const auto rows = static_cast<std::size_t>(lists.rows()), count = static_cast<std::size_t>(lists.size());
   PIANO_CHECK(lists.click.size() == rows && lists.conversion.size() == rows && lists.labelled.size() == rows, "labels: one per candidate");
-  PIANO_CHECK(lists.value.empty() || lists.value.size() == rows, "values: one per candidate or none");
+  const std::size_t kinds = lists.kind_count();
+  PIANO_CHECK(lists.value.empty() || lists.value.size() == rows * kinds, "values: one per candidate and kind of conversion, or none");
+  PIANO_CHECK(lists.conversions.size() == rows * lists.kinds.size(), "conversions by kind: one per candidate and kind that has a name");
   PIANO_CHECK(lists.true_conversion.empty() || lists.true_conversion.size() == rows, "true probabilities: one per candidate or none");
   PIANO_CHECK(lists.user.size() == count && lists.target.size() == count, "users and targets: one per list");
   PIANO_CHECK(lists.truth.item.empty() || (lists.truth.item.size() == rows && lists.best_order.size() == rows), "truth and best order: of all rows");
   PIANO_CHECK(!systems.empty(), "no system to evaluate");
   const auto fits = [](const std::vector<double>& v, std::size_t n) { return v.empty() || v.size() == n; };
   for (const Predictions& s : systems)
-    PIANO_CHECK(s.score.size() == rows && fits(s.pctr, rows) && fits(s.pcvr, rows) && fits(s.list_ctr, count) && fits(s.list_cvr, count) &&
-                    fits(s.order_ctr, count) && fits(s.order_cvr, count),
+    PIANO_CHECK(s.score.size() == rows && fits(s.pctr, rows) && fits(s.pcvr, rows * kinds) && fits(s.list_ctr, count) &&
+                    fits(s.list_cvr, count * kinds) && fits(s.order_ctr, count) && fits(s.order_cvr, count * kinds),
                 s.name + ": the number of predictions does not fit the lists");
 }
 
@@ -86,7 +88,7 @@ class RankingTables {
  public:
   RankingTables(const LabelledLists& lists, std::span<const Predictions> systems, const EvaluationOptions& options)
       : lists_(lists), systems_(systems) {
-    metrics_ = ranking_metrics();
+    metrics_ = ranking_metrics(lists.kinds);
     if (lists.true_conversion.empty()) metrics_.pop_back();
     for (const Predictions& system : systems) values_.push_back(ranking_values(lists, system.score, metrics_, options));
     if (!lists.true_conversion.empty()) {
@@ -152,8 +154,8 @@ class OrderTables {
       initial_ = true_values(initial_order(lists).score, fraction, options.tie_seed)[1];
       best_ = true_values(lists.best_order, fraction, options.tie_seed)[1];
     }
-    const auto add = [&](const char* name, auto values_of) {
-      rows_.push_back({name, {}});
+    const auto add = [&](std::string name, auto values_of) {
+      rows_.push_back({std::move(name), {}});
       for (std::size_t s = 0; s < systems.size(); ++s) rows_.back().values.push_back(values_of(s));
     };
     if (known) add("true clicks a list", [&](std::size_t s) { return truths[s][0]; });
@@ -162,7 +164,13 @@ class OrderTables {
     if (known) add("P_ctr, true", [&](std::size_t s) { return truths[s][2]; });
     if (judged) add("P_ctr, predicted", [&](std::size_t s) { return systems[s].order_ctr; });
     if (known) add("P_ctr*P_cvr, true", [&](std::size_t s) { return truths[s][3]; });
-    if (judged) add("P_ctr*P_cvr, predicted", [&](std::size_t s) { return systems[s].order_cvr; });
+    for (std::size_t k = 0; k < lists.kind_count() && judged; ++k) {
+      add(of_kind("P_ctr*P_cvr", lists.kinds, k) + ", predicted", [&](std::size_t s) {
+        ListValues column;
+        for (std::size_t at = k; at < systems[s].order_cvr.size(); at += lists.kind_count()) column.push_back(systems[s].order_cvr[at]);
+        return column;
+      });
+    }
   }
 
   void add_rows(ReportBuilder& builder, Table& table) const {

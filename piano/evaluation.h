@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/labels.h"
 #include "piano/config.h"
 #include "piano/metrics.h"
 #include "piano/metrics_pointwise.h"
@@ -26,9 +27,11 @@ struct Slice {
 // What really happened. Rows of list l: offsets[l] .. offsets[l+1]-1, in the first ranker's order.
 struct LabelledLists {
   std::vector<std::int64_t> offsets{0};
-  std::vector<std::uint8_t> click, conversion;  // (rows): 0/1, conversion <= click
+  std::vector<std::uint8_t> click, conversion;  // (rows): 0/1, conversion <= click; of any kind
   std::vector<std::uint8_t> labelled;           // (rows): 1 = shown, labels known; others count for the target alone
-  std::vector<double> value;                    // (rows), or empty: what a conversion is worth, 1
+  std::vector<std::string> kinds;               // of conversion, where they have names; none: there is one, without a name
+  std::vector<std::uint8_t> conversions;        // (rows, kinds), or empty where they have none: 0, 1 or kUnknownLabel
+  std::vector<double> value;                    // (rows, kinds), or empty: what a conversion is worth, 1
   std::vector<double> true_conversion;          // (rows), or empty: a simulator's true conversion probabilities
   SimulatedTruth truth;                         // of the rows, or none: what a simulator's users would answer to any order
   std::vector<double> best_order;               // (rows), with `truth`: best_order()
@@ -41,15 +44,19 @@ struct LabelledLists {
 
   std::int64_t size() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
   std::int64_t rows() const { return offsets.back(); }
+  std::size_t kind_count() const { return kinds.empty() ? 1 : kinds.size(); }
+  // Of one kind. requires: kind < kind_count()
+  bool known(std::size_t row, std::size_t kind) const { return labelled[row] != 0 && (kinds.empty() || conversions[row * kinds.size() + kind] != data::kUnknownLabel); }
+  bool converted(std::size_t row, std::size_t kind) const { return (kinds.empty() ? conversion[row] : conversions[row * kinds.size() + kind]) == 1; }
 };
 
 // What one system says. Empty: it has no opinion (a heuristic has no probabilities).
 struct Predictions {
   std::string name;
   std::vector<double> score;                // (rows): what the list is sorted by, descending
-  std::vector<double> pctr, pcvr;           // (rows): P(click), P(conversion | click)
-  std::vector<double> list_ctr, list_cvr;   // (lists): P_ctr, P_cvr (conversion given click), of the lists in the first ranker's order
-  std::vector<double> order_ctr = {}, order_cvr = {};  // (lists): P_ctr, P_ctr * P_cvr of the lists in this system's order, by a model that judges orders
+  std::vector<double> pctr, pcvr;           // (rows), (rows, kinds): P(click), P(conversion | click)
+  std::vector<double> list_ctr, list_cvr;   // (lists), (lists, kinds): P_ctr, P_cvr (conversion given click), of the lists in the first ranker's order
+  std::vector<double> order_ctr = {}, order_cvr = {};  // likewise P_ctr, P_ctr * P_cvr of the lists in this system's order, by a model that judges orders
 };
 
 Predictions initial_order(const LabelledLists& lists);
@@ -65,10 +72,11 @@ struct RankingMetric {
   Measure measure = Measure::ndcg;
   std::int32_t k = 0;       // unused by reciprocal_rank
   bool headline = false;    // also reported for each slice
+  std::int32_t kind = -1;   // with Gain::conversion: of this kind alone, on the candidates that it is known of; -1: any
 };
 
-// The rows of a report. The last one, of true probabilities, is for lists that have them.
-std::vector<RankingMetric> ranking_metrics();
+// The rows of a report on lists with these kinds of conversion. The last one, of true probabilities, is for lists that have them.
+std::vector<RankingMetric> ranking_metrics(std::span<const std::string> kinds = {});
 
 enum class TieBreak { hash, average };     // the one permutation shown; or the mean over all permutations of equal scores
 

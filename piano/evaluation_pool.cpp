@@ -72,6 +72,12 @@ EvaluationSet pooled_evaluation_set(std::span<const EvaluationPart> parts) {
     append(all.conversion, set.lists.conversion);
     append(all.labelled, set.lists.labelled);
     append(all.value, set.lists.value);
+    append(all.conversions, set.lists.conversions);
+    if (first_list.size() == 1) all.kinds = set.lists.kinds;
+    if (all.kinds != set.lists.kinds) {
+      throw Error(ErrorCode::data, part.data->path() + ": its training part knows other kinds of conversion than that of " + parts[0].data->path() +
+                                       "; expected the same in every fold (piano inspect shows them), as with more requests or fewer folds");
+    }
     append(all.target, set.lists.target);
     if (all.slices.empty()) all.slices.resize(set.lists.slices.size());
     for (std::size_t s = 0; s < all.slices.size(); ++s) {

@@ -11,15 +11,17 @@ namespace {
 
 struct ListTotals {
   double items = 0, clicks = 0, conversions = 0;
+  bool known = true;
 };
 
-ListTotals totals(const LabelledLists& lists, std::size_t list) {
+ListTotals totals(const LabelledLists& lists, std::size_t list, std::size_t kind) {
   ListTotals t;
   for (auto r = static_cast<std::size_t>(lists.offsets[list]); r < static_cast<std::size_t>(lists.offsets[list + 1]); ++r) {
     if (lists.labelled[r] == 0) continue;
     t.items += 1;
     t.clicks += lists.click[r];
-    t.conversions += lists.conversion[r];
+    t.conversions += lists.converted(r, kind) ? 1 : 0;
+    t.known = t.known && lists.known(r, kind);
   }
   return t;
 }
@@ -72,23 +74,37 @@ std::string ProbabilityTask::unusable() const {
   return "label constant";
 }
 
+std::string of_kind(const std::string& name, std::span<const std::string> kinds, std::size_t kind) {
+  return kinds.empty() ? name : name + " " + kinds[kind];
+}
+
 std::vector<ProbabilityTask> probability_tasks(const LabelledLists& lists, ListLabel list_label) {
-  ProbabilityTask ctr{"pctr", "items", &Predictions::pctr, {}, {}, {}, 0}, cvr{"pcvr", "items", &Predictions::pcvr, {}, {}, {}, 0};
-  ProbabilityTask list_ctr{"P_ctr", "lists", &Predictions::list_ctr, {}, {}, {}, 0};
-  ProbabilityTask list_cvr{"P_cvr", "lists", &Predictions::list_cvr, {}, {}, {}, 0};
-  if (list_label == ListLabel::count) list_ctr.unavailable = list_cvr.unavailable = "list.label = count: rates, no probabilities";
+  const std::size_t kinds = lists.kind_count();
+  std::vector<ProbabilityTask> tasks;  // pctr, pcvr of each kind, P_ctr, P_cvr of each kind
+  const auto add_task = [&](const std::string& name, const char* unit, std::vector<double> Predictions::*predicted) {
+    tasks.push_back({name, unit, predicted, {}, {}, {}, 0});
+    if (list_label == ListLabel::count && unit == std::string("lists")) tasks.back().unavailable = "list.label = count: rates, no probabilities";
+  };
+  add_task("pctr", "items", &Predictions::pctr);
+  for (std::size_t k = 0; k < kinds; ++k) add_task(of_kind("pcvr", lists.kinds, k), "items", &Predictions::pcvr);
+  add_task("P_ctr", "lists", &Predictions::list_ctr);
+  for (std::size_t k = 0; k < kinds; ++k) add_task(of_kind("P_cvr", lists.kinds, k), "lists", &Predictions::list_cvr);
+
+  const bool any = list_label == ListLabel::any;
   for (std::size_t l = 0; l + 1 < lists.offsets.size(); ++l) {
     for (auto r = static_cast<std::size_t>(lists.offsets[l]); r < static_cast<std::size_t>(lists.offsets[l + 1]); ++r) {
-      const bool labelled = lists.labelled[r] != 0;
-      add(ctr, labelled, r, lists.click[r], lists.user[l]);
-      add(cvr, labelled && lists.click[r] != 0, r, lists.conversion[r], lists.user[l]);
+      add(tasks[0], lists.labelled[r] != 0, r, lists.click[r], lists.user[l]);
+      for (std::size_t k = 0; k < kinds; ++k) {
+        add(tasks[1 + k], lists.known(r, k) && lists.click[r] != 0, r * kinds + k, lists.converted(r, k), lists.user[l]);
+      }
     }
-    const ListTotals t = totals(lists, l);
-    const bool any = list_label == ListLabel::any;
-    add(list_ctr, t.items > 0, l, any ? (t.clicks > 0 ? 1.0 : 0.0) : t.clicks / t.items, lists.user[l]);
-    add(list_cvr, t.clicks > 0, l, any ? (t.conversions > 0 ? 1.0 : 0.0) : t.conversions / t.clicks, lists.user[l]);
+    for (std::size_t k = 0; k < kinds; ++k) {
+      const ListTotals t = totals(lists, l, k);
+      if (k == 0) add(tasks[1 + kinds], t.items > 0, l, any ? (t.clicks > 0 ? 1.0 : 0.0) : t.clicks / t.items, lists.user[l]);
+      add(tasks[2 + kinds + k], t.clicks > 0 && t.known, l * kinds + k, any ? (t.conversions > 0 ? 1.0 : 0.0) : t.conversions / t.clicks, lists.user[l]);
+    }
   }
-  return {std::move(ctr), std::move(cvr), std::move(list_ctr), std::move(list_cvr)};
+  return tasks;
 }
 
 std::vector<ProbabilityMetric> probability_metrics(const ProbabilityTask& task, std::span<const double> predicted, std::int32_t users,

@@ -23,7 +23,11 @@ struct ProbabilityTask {
   std::string unusable() const;                 // why no metric can be computed, or ""
 };
 
-// pctr on all labelled items, pcvr on clicked ones; P_ctr on all lists with a labelled item, P_cvr on those with a click.
+// "pcvr", or "pcvr save" where kinds of conversion have names.
+std::string of_kind(const std::string& name, std::span<const std::string> kinds, std::size_t kind);
+
+// pctr on all labelled items, pcvr on clicked ones; P_ctr on all lists with a labelled item, P_cvr on those with a click. Of several kinds of
+// conversion each has its pcvr and P_cvr, where it is known: of every labelled item of a list, for P_cvr.
 std::vector<ProbabilityTask> probability_tasks(const LabelledLists& lists, ListLabel list_label);
 
 struct ProbabilityMetric {

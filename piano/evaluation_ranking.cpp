@@ -1,6 +1,7 @@
 // Ranking metrics, list by list.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -30,13 +31,21 @@ Shown show(const LabelledLists& lists, std::int64_t list, std::span<const std::i
   return shown;
 }
 
-double gain_of(const LabelledLists& lists, std::int64_t list, std::int64_t row, Gain gain) {
+double revenue_of(const LabelledLists& lists, std::size_t row) {
+  double sum = 0;
+  for (std::size_t k = 0; k < lists.kind_count(); ++k) {
+    if (lists.converted(row, k)) sum += lists.value.empty() ? 1.0 : lists.value[row * lists.kind_count() + k];
+  }
+  return sum;
+}
+
+double gain_of(const LabelledLists& lists, std::int64_t list, std::int64_t row, Gain gain, std::int32_t kind) {
   const auto r = static_cast<std::size_t>(row);
   switch (gain) {
     case Gain::click: return lists.click[r];
-    case Gain::conversion: return lists.conversion[r];
+    case Gain::conversion: return kind < 0 ? lists.conversion[r] : lists.converted(r, static_cast<std::size_t>(kind));
     case Gain::click_plus_conversion: return lists.click[r] + lists.conversion[r];
-    case Gain::revenue: return lists.conversion[r] == 0 ? 0.0 : lists.value.empty() ? 1.0 : lists.value[r];
+    case Gain::revenue: return revenue_of(lists, r);
     case Gain::true_conversion: return lists.true_conversion[r];
     case Gain::target: {
       const auto l = static_cast<std::size_t>(list);
@@ -58,14 +67,14 @@ std::optional<double> measure(const RankingMetric& metric, Relevance relevance, 
 }
 
 // Revenue counts every list with a conversion, also one that was worth nothing.
-bool has_positive(const LabelledLists& lists, std::int64_t list, const Shown& shown, Gain gain) {
+bool has_positive(const LabelledLists& lists, std::int64_t list, const Shown& shown, Gain gain, std::int32_t kind) {
   if (gain == Gain::revenue) gain = Gain::conversion;
-  return std::any_of(shown.rows.begin(), shown.rows.end(), [&](std::int64_t row) { return gain_of(lists, list, row, gain) > 0; });
+  return std::any_of(shown.rows.begin(), shown.rows.end(), [&](std::int64_t row) { return gain_of(lists, list, row, gain, kind) > 0; });
 }
 
 }  // namespace
 
-std::vector<RankingMetric> ranking_metrics() {
+std::vector<RankingMetric> ranking_metrics(std::span<const std::string> kinds) {
   std::vector<RankingMetric> metrics;
   for (const std::int32_t k : {5, 10}) {
     const std::string at = "@" + std::to_string(k);
@@ -82,6 +91,12 @@ std::vector<RankingMetric> ranking_metrics() {
   metrics.push_back({"click@10", Gain::click, Measure::sum, 10, false});
   metrics.push_back({"conversion@10", Gain::conversion, Measure::sum, 10, false});
   metrics.push_back({"revenue@10", Gain::revenue, Measure::sum, 10, false});
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    const auto kind = static_cast<std::int32_t>(k);
+    metrics.push_back({"NDCG@10 " + kinds[k], Gain::conversion, Measure::ndcg, 10, true, kind});
+    metrics.push_back({"MRR " + kinds[k], Gain::conversion, Measure::reciprocal_rank, 0, false, kind});
+    metrics.push_back({kinds[k] + "@10", Gain::conversion, Measure::sum, 10, false, kind});
+  }
   metrics.push_back({"MRR target", Gain::target, Measure::reciprocal_rank, 0, true});
   metrics.push_back({"NDCG@10 true conversion", Gain::true_conversion, Measure::ndcg, 10, true});
   return metrics;
@@ -103,11 +118,19 @@ std::vector<std::vector<double>> ranking_values(const LabelledLists& lists, std:
     // The target needs no labels: it is looked for among all candidates.
     const Shown judged = show(lists, l, labelled, score, options);
     const Shown whole = labelled.size() == all.size() || lists.target[list] < 0 ? judged : show(lists, l, all, score, options);
+    std::vector<Shown> of_kind(lists.kinds.size());  // where a kind is known of some candidates alone, these
+    for (std::size_t k = 0; k < of_kind.size(); ++k) {
+      std::vector<std::int64_t> known;
+      std::ranges::copy_if(labelled, std::back_inserter(known), [&](std::int64_t row) { return lists.known(static_cast<std::size_t>(row), k); });
+      of_kind[k] = known.size() == labelled.size() ? judged : show(lists, l, known, score, options);
+    }
     for (std::size_t m = 0; m < metrics.size(); ++m) {
-      const Shown& shown = metrics[m].gain == Gain::target ? whole : judged;
-      if (!has_positive(lists, l, shown, metrics[m].gain)) continue;
+      const Gain gain = metrics[m].gain;
+      const std::int32_t kind = metrics[m].kind;
+      const Shown& shown = gain == Gain::target ? whole : kind >= 0 ? of_kind[static_cast<std::size_t>(kind)] : judged;
+      if (!has_positive(lists, l, shown, gain, kind)) continue;
       relevance.clear();
-      for (const std::int64_t row : shown.rows) relevance.push_back(gain_of(lists, l, row, metrics[m].gain));
+      for (const std::int64_t row : shown.rows) relevance.push_back(gain_of(lists, l, row, gain, kind));
       values[m][list] = measure(metrics[m], relevance, shown.ties, options.map_denominator).value_or(kUndefined);
     }
   }

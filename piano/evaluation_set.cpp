@@ -62,6 +62,8 @@ EvaluationSet evaluation_set(const Dataset& dataset, std::span<const std::int64_
                              data::BatchBuilder& builder) {
   LabelledLists lists;
   for (const char* name : kSliceNames) lists.slices.push_back({name, {}});
+  lists.kinds = features.schema.conversions;
+  const std::size_t kinds = lists.kind_count();
   const std::vector<std::string_view> head = head_queries(dataset);
   std::map<std::string_view, std::int32_t> user_numbers;
   std::vector<std::int64_t> rows;  // the data set's candidate of each row
@@ -89,7 +91,10 @@ EvaluationSet evaluation_set(const Dataset& dataset, std::span<const std::int64_
       lists.click.push_back(dataset.clicks()[c]);
       lists.conversion.push_back(dataset.conversions()[c]);
       lists.labelled.push_back(dataset.labelled()[c]);
-      lists.value.push_back(static_cast<double>(batch.value[i]));
+      for (std::size_t k = i * kinds; k < (i + 1) * kinds; ++k) {
+        lists.value.push_back(static_cast<double>(batch.value[k]));
+        if (!lists.kinds.empty()) lists.conversions.push_back(static_cast<std::uint8_t>(batch.conversion[k]));
+      }
       popularity.push_back(static_cast<double>(features.item_popularity[static_cast<std::size_t>(batch.item.id[i])]));
       recency.push_back(static_cast<double>(batch.recency[i]));
     }

@@ -57,20 +57,36 @@ void JudgedList::judge(const Context& context, const Network& network, std::span
     const Tensor content = context.constant(content_, {size_, d}), token = token_.empty() ? Tensor{} : context.constant(token_, {1, d});
     const Logits logits = network.judge(context, content, token, positions_);
     if (context.shared != nullptr) context.shared->run(context);
-    const auto c = logits.list_click.values<float>(), v = logits.list_conversion.values<float>();
+    const auto c = logits.list_click.values<float>();
     click.insert(click.end(), c.begin(), c.end());
-    conversion.insert(conversion.end(), v.begin(), v.end());
+    for (std::size_t s = 0; s < c.size(); ++s) {
+      for (const Tensor& kind : logits.list_conversion) {
+        if (kind) conversion.push_back(kind.values<float>()[s]);
+      }
+    }
   }
 }
 
-double order_value(const Config& config, float list_click_logit, float list_conversion_logit) {
+double order_value(const Config& config, float list_click_logit, std::span<const float> list_conversion_logits) {
+  const std::vector<double>& weights = config.rank.conversion_weights;
   const double p_ctr = sigmoid(list_click_logit);
-  return config.rank.list_click * p_ctr + config.rank.list_conversion * p_ctr * sigmoid(list_conversion_logit);
+  double value = config.rank.list_click * p_ctr;
+  for (std::size_t k = 0; k < list_conversion_logits.size(); ++k) {
+    value += config.rank.list_conversion * (weights.empty() ? 1 : weights[k]) * p_ctr * sigmoid(list_conversion_logits[k]);
+  }
+  return value;
 }
 
 std::int64_t ListSearch::improve(const Context& context, const Network& network, JudgedList& list, std::span<std::int32_t> order) {
-  const auto value_of = [&](std::size_t i) { return order_value(config_, click_[i], conversion_[i]); };
-  const auto accept = [&](std::size_t i) { list_click_ = click_[i], list_conversion_ = conversion_[i], value_ = value_of(i); };
+  const auto conversions_of = [&](std::size_t i) {
+    const std::size_t kinds = conversion_.size() / click_.size();
+    return std::span<const float>(conversion_).subspan(i * kinds, kinds);
+  };
+  const auto value_of = [&](std::size_t i) { return order_value(config_, click_[i], conversions_of(i)); };
+  const auto accept = [&](std::size_t i) {
+    list_click_ = click_[i], value_ = value_of(i);
+    list_conversion_.assign(conversions_of(i).begin(), conversions_of(i).end());
+  };
   list.judge(context, network, order, click_, conversion_);
   accept(0);
   start_value_ = value_;

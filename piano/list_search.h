@@ -26,7 +26,7 @@ class JudgedList {
   std::int32_t size() const { return size_; }
 
   // `context` has device, parameters and what is shared, no tape; its arena is reset. orders[s * n + place] = candidate.
-  // Replaces `click` and `conversion` by the list's logits, one an order.
+  // Replaces `click` and `conversion` by the list's logits: (orders), and (orders, kinds of conversion).
   void judge(const Context& context, const Network& network, std::span<const std::int32_t> orders, std::vector<float>& click,
              std::vector<float>& conversion);
 
@@ -36,8 +36,8 @@ class JudgedList {
   std::vector<std::int32_t> positions_;
 };
 
-// What an order is worth to the search.
-double order_value(const Config& config, float list_click_logit, float list_conversion_logit);
+// What an order is worth to the search; of several kinds of conversion, each counts by its rank.conversion_weights.
+double order_value(const Config& config, float list_click_logit, std::span<const float> list_conversion_logits);
 
 class ListSearch {
  public:
@@ -48,13 +48,14 @@ class ListSearch {
   std::int64_t improve(const Context& context, const Network& network, JudgedList& list, std::span<std::int32_t> order);
   // Of the order found, and of the one that the search started from.
   float list_click() const { return list_click_; }
-  float list_conversion() const { return list_conversion_; }
+  std::span<const float> list_conversion() const { return list_conversion_; }  // (kinds)
   double value() const { return value_; }
   double start_value() const { return start_value_; }
 
  private:
   const Config& config_;
-  float list_click_ = 0, list_conversion_ = 0;
+  float list_click_ = 0;
+  std::vector<float> list_conversion_;
   double value_ = 0, start_value_ = 0;
   std::vector<std::int32_t> orders_;
   std::vector<float> click_, conversion_;

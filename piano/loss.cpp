@@ -9,47 +9,103 @@
 
 namespace piano {
 
-LossWeights loss_weights(const Config& config) {
+namespace {
+
+// The kind of conversion that a term is about, and which of kLossNames it is.
+struct TermOf {
+  std::size_t name, kind;
+};
+TermOf term_of(std::size_t term) {
+  if (term < kLossTerms) return {term, 0};
+  return {(term - kLossTerms) % 2 == 0 ? std::size_t{kConversion} : std::size_t{kListConversion}, (term - kLossTerms) / 2 + 1};
+}
+
+// 1: labelled, and the kind is known.
+bool is_known(const data::Batch& batch, std::size_t row, std::size_t kind) {
+  return batch.labelled[row] != 0 && batch.conversion[row * static_cast<std::size_t>(batch.kinds) + kind] != float{data::kUnknownLabel};
+}
+
+// A constant column of the batch, value(row).
+template <class Value>
+Tensor column(const Context& ctx, const data::Batch& batch, Value value) {
+  const std::int32_t n = batch.rows();
+  auto* values = ctx.arena->array<float>(std::max(n, 1));
+  for (std::int32_t i = 0; i < n; ++i) values[i] = static_cast<float>(value(static_cast<std::size_t>(i)));
+  return ctx.constant(std::span<const float>{values, static_cast<std::size_t>(n)}, {n, 1});
+}
+
+// log sum_k w_k sigmoid(a) sigmoid(b_k), what the listwise loss sorts by: log(e^x + e^y) = x - log sigmoid(x - y).
+Tensor log_product(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights) {
+  Tensor sum;
+  for (std::size_t k = 0; k < weights.kinds; ++k) {
+    const auto w = static_cast<float>(weights.kind_weight[k]);
+    if (w == 0) continue;
+    Tensor one = log_sigmoid(ctx, logits.conversion[k]);
+    if (w != 1) one = add(ctx, one, column(ctx, batch, [&](std::size_t) { return std::log(w); }));
+    const auto difference = [&] { return add(ctx, sum, scale(ctx, one, -1)); };
+    sum = sum ? add(ctx, sum, scale(ctx, log_sigmoid(ctx, difference()), -1)) : one;
+  }
+  return add(ctx, log_sigmoid(ctx, logits.click), sum);
+}
+
+}  // namespace
+
+std::string term_name(std::size_t term, const data::Schema& schema) {
+  const auto [name, kind] = term_of(term);
+  const bool of_a_kind = (name == kConversion || name == kListConversion) && !schema.conversions.empty();
+  return of_a_kind ? kLossNames[name] + std::string(".") + std::string(schema.kind(kind)) : kLossNames[name];
+}
+
+LossWeights loss_weights(const Config& config, std::size_t kinds) {
   const ModelTraits& model = traits(config);
   LossWeights weights{{config.loss.click, config.loss.conversion, config.loss.list_click, config.loss.list_conversion, config.loss.listwise},
                       config.loss.lambda, config.loss.listwise_value, config.list.label, model.clicked_items, LossWeights::Listwise::softmax, !model.probabilities,
-                      {config.loss.examination, config.loss.theta, config.loss.clip}};
+                      {config.loss.examination, config.loss.theta, config.loss.clip}, {}, kinds};
   if (model.attention_rank) weights.listwise = LossWeights::Listwise::attention_rank;
   else if (config.loss.listwise_kind == ListwiseLoss::lambda) weights.listwise = LossWeights::Listwise::lambda;
   if (!model.list_click) weights.term[kListClick] = 0;
   if (!model.list_conversion) weights.term[kListConversion] = 0;
+  for (std::size_t k = 0; k < kinds; ++k) {
+    weights.term[conversion_term(k)] = weights.term[kConversion], weights.term[list_conversion_term(k)] = weights.term[kListConversion];
+    weights.kind_weight[k] = config.rank.conversion_weights.empty() ? 1 : config.rank.conversion_weights[k];
+  }
   if (weights.scores) weights.term = {0, 0, 0, 0, 1};
   return weights;
 }
 
 void declare_log_variances(ParameterStore& store, LossWeights& weights) {
-  for (std::size_t t = 0; t < kLossTerms; ++t) {
-    if (weights.term[t] > 0) weights.log_variance[t] = store.add("loss.log_variance." + std::string(kLossNames[t]), {1, 1}, false);
+  for (std::size_t t = 0; t < weights.term.size(); ++t) {
+    const auto [name, kind] = term_of(t);
+    if (weights.term[t] > 0) weights.log_variance[t] = store.add("loss.log_variance." + name_of_kind(kLossNames[name], kind), {1, 1}, false);
   }
 }
 
-ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label) {
+ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label, std::size_t kind) {
   float items = 0, clicks = 0, conversions = 0;
+  bool known = true;
+  const auto kinds = static_cast<std::size_t>(batch.kinds);
   for (auto i = static_cast<std::size_t>(batch.offsets[static_cast<std::size_t>(list)]);
        i < static_cast<std::size_t>(batch.offsets[static_cast<std::size_t>(list) + 1]); ++i) {
-    items += batch.labelled[i];
-    clicks += batch.labelled[i] * batch.click[i];
-    conversions += batch.labelled[i] * batch.conversion[i];
+    if (batch.labelled[i] == 0) continue;
+    items += 1;
+    clicks += batch.click[i];
+    if (is_known(batch, i, kind)) conversions += batch.conversion[i * kinds + kind];
+    else known = false;
   }
   if (items == 0) return {};
   switch (label) {
-    case ListLabel::any: return {clicks > 0 ? 1.0f : 0.0f, conversions > 0 ? 1.0f : 0.0f, true};
-    case ListLabel::fraction: return {clicks / items, conversions / items, true};
+    case ListLabel::any: return {clicks > 0 ? 1.0f : 0.0f, conversions > 0 ? 1.0f : 0.0f, true, known};
+    case ListLabel::fraction: return {clicks / items, conversions / items, true, known};
     case ListLabel::count: break;
   }
-  return {clicks, conversions, true};
+  return {clicks, conversions, true, known};
 }
 
 Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights, const LossCounts& counts,
-            std::array<double, kLossTerms>* terms) {
+            LossTerms* terms) {
   const std::int32_t n = batch.rows(), lists = batch.lists;
   Tensor total;
-  const auto add_term = [&](LossTerm which, Tensor sum, std::int64_t count) {
+  const auto add_term = [&](std::size_t which, Tensor sum, std::int64_t count) {
     const Tensor mean = scale(ctx, sum, 1.0 / static_cast<double>(std::max<std::int64_t>(count, 1)));
     if (terms != nullptr) (*terms)[which] = mean.item();
     Tensor weighted = scale(ctx, mean, weights.term[which]);
@@ -60,41 +116,49 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
     }
     total = total ? add(ctx, total, weighted) : weighted;
   };
-  const auto wanted = [&](LossTerm which) { return weights.term[which] > 0; };
+  const auto wanted = [&](std::size_t which) { return weights.term[which] > 0; };
+  const auto kinds = static_cast<std::size_t>(batch.kinds);
 
-  const Tensor click = ctx.constant(batch.click, {n, 1}), conversion = ctx.constant(batch.conversion, {n, 1});  // (rows, 1)
-  const Tensor labelled = ctx.constant(batch.labelled, {n, 1});
-  if (weights.examination) {
-    if (wanted(kClick)) add_term(kClick, weights.examination.click(ctx, logits.click, batch), counts.items);
-    if (wanted(kConversion)) add_term(kConversion, weights.examination.conversion(ctx, logits.conversion, batch), counts.items);
-  } else {
-    if (wanted(kClick)) add_term(kClick, bce_with_logits(ctx, logits.click, click, labelled), counts.items);
-    if (wanted(kConversion) && !weights.clicked_items) {
-      add_term(kConversion, product_bce(ctx, logits.click, logits.conversion, conversion, labelled), counts.items);
-    } else if (wanted(kConversion)) {
-      add_term(kConversion, bce_with_logits(ctx, logits.conversion, conversion, mul(ctx, labelled, click)), counts.clicked);
-    }
+  if (wanted(kClick) && weights.examination) {
+    add_term(kClick, weights.examination.click(ctx, logits.click, batch), counts.items);
+  } else if (wanted(kClick)) {
+    add_term(kClick, bce_with_logits(ctx, logits.click, ctx.constant(batch.click, {n, 1}), ctx.constant(batch.labelled, {n, 1})), counts.items);
+  }
+  for (std::size_t k = 0; k < weights.kinds; ++k) {
+    if (!wanted(conversion_term(k))) continue;
+    const LossCounts::Unknown& unknown = counts.unknown[k];
+    const bool of_clicked = weights.clicked_items || weights.examination;  // else of all: the entire space
+    const Tensor happened = column(ctx, batch, [&](std::size_t i) { return is_known(batch, i, k) ? batch.conversion[i * kinds + k] : 0.0f; });
+    const Tensor counted = column(ctx, batch, [&](std::size_t i) {
+      if (!is_known(batch, i, k)) return 0.0f;
+      if (!of_clicked) return 1.0f;
+      return weights.examination ? static_cast<float>(static_cast<double>(batch.click[i]) * weights.examination.weight(batch.position[i])) : batch.click[i];
+    });
+    const Tensor sum = of_clicked ? bce_with_logits(ctx, logits.conversion[k], happened, counted)
+                                  : product_bce(ctx, logits.click, logits.conversion[k], happened, counted);
+    add_term(conversion_term(k), sum, weights.clicked_items ? counts.clicked - unknown.clicked : counts.items - unknown.items);
   }
 
-  if (wanted(kListClick) || wanted(kListConversion)) {
-    auto* values = ctx.arena->array<float>(3 * std::max(lists, 1));
-    for (std::int32_t l = 0; l < lists; ++l) {
-      const ListTargets t = list_targets(batch, l, weights.label);
-      values[l] = t.click, values[lists + l] = t.conversion, values[2 * lists + l] = t.labelled ? 1.0f : 0.0f;
-    }
-    const auto column = [&](std::int32_t k) {
-      return ctx.constant(std::span<const float>{values + k * lists, static_cast<std::size_t>(lists)}, {lists, 1});
-    };
-    const Tensor any_click = column(0), any_conversion = column(1), known = column(2);  // (lists, 1)
-    if (weights.label == ListLabel::count) {
-      if (wanted(kListClick)) add_term(kListClick, poisson_nll(ctx, logits.list_click, any_click, known), counts.lists);
-      if (wanted(kListConversion)) add_term(kListConversion, poisson_nll(ctx, logits.list_conversion, any_conversion, known), counts.lists);
-    } else {
-      if (wanted(kListClick)) add_term(kListClick, bce_with_logits(ctx, logits.list_click, any_click, known), counts.lists);
-      if (wanted(kListConversion)) {
-        add_term(kListConversion, product_bce(ctx, logits.list_click, logits.list_conversion, any_conversion, known), counts.lists);
-      }
-    }
+  // (lists, 1), from the targets of a kind.
+  const auto of_lists = [&](std::size_t kind, auto value) {
+    auto* values = ctx.arena->array<float>(std::max(lists, 1));
+    for (std::int32_t l = 0; l < lists; ++l) values[l] = static_cast<float>(value(list_targets(batch, l, weights.label, kind)));
+    return ctx.constant(std::span<const float>{values, static_cast<std::size_t>(lists)}, {lists, 1});
+  };
+  const bool rates = weights.label == ListLabel::count;
+  if (wanted(kListClick)) {
+    const Tensor clicked = of_lists(0, [](const ListTargets& t) { return t.click; });
+    const Tensor labelled = of_lists(0, [](const ListTargets& t) { return t.labelled; });
+    add_term(kListClick, rates ? poisson_nll(ctx, logits.list_click, clicked, labelled) : bce_with_logits(ctx, logits.list_click, clicked, labelled),
+             counts.lists);
+  }
+  for (std::size_t k = 0; k < weights.kinds; ++k) {
+    if (!wanted(list_conversion_term(k))) continue;
+    const Tensor happened = of_lists(k, [](const ListTargets& t) { return t.conversion; });
+    const Tensor known = of_lists(k, [](const ListTargets& t) { return t.known; });
+    add_term(list_conversion_term(k), rates ? poisson_nll(ctx, logits.list_conversion[k], happened, known)
+                                            : product_bce(ctx, logits.list_click, logits.list_conversion[k], happened, known),
+             counts.lists - counts.unknown[k].lists);
   }
 
   if (wanted(kListwise)) {
@@ -107,7 +171,14 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
       for (std::int32_t i = batch.offsets[static_cast<std::size_t>(l)]; i < batch.offsets[static_cast<std::size_t>(l) + 1]; ++i) {
         const auto k = static_cast<std::size_t>(i);
         if (batch.labelled[k] == 0) continue;
-        double g = batch.click[k] + static_cast<float>(weights.lambda) * batch.conversion[k] * (weights.values ? std::max(batch.value[k], 0.0f) : 1.0f);
+        float target = batch.click[k];
+        for (std::size_t kind = 0; kind < kinds; ++kind) {
+          if (!is_known(batch, k, kind)) continue;
+          const std::size_t at = k * kinds + kind;
+          target += static_cast<float>(weights.lambda * weights.kind_weight[kind]) * batch.conversion[at] *
+                    (weights.values ? std::max(batch.value[at], 0.0f) : 1.0f);
+        }
+        double g = target;
         if (weights.examination) g *= static_cast<float>(weights.examination.weight(batch.position[k]));
         if (weights.listwise == LossWeights::Listwise::attention_rank && g > 0) g = std::exp(g);  // DLCM's psi
         row[known] = i, gain[known++] = g;
@@ -115,8 +186,7 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
       offsets[l + 1] = known;
     }
     const Tensor target = ctx.constant(std::span<const double>{gain, static_cast<std::size_t>(known)}, {known, 1});
-    Tensor score = weights.scores ? logits.click  // else log pctcvr
-                                  : add(ctx, log_sigmoid(ctx, logits.click), log_sigmoid(ctx, logits.conversion));
+    Tensor score = weights.scores ? logits.click : log_product(ctx, logits, batch, weights);  // log pctcvr
     if (known < n) score = gather_rows(ctx, score, {row, static_cast<std::size_t>(known)});
     const Ragged rows{offsets, lists};
     const auto listwise_loss = weights.listwise == LossWeights::Listwise::attention_rank ? attention_rank_loss

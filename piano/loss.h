@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
+#include <tuple>
 
 #include "data/batch.h"
 #include "piano/loss_examination.h"
@@ -14,8 +16,16 @@
 
 namespace piano {
 
+// The terms of one kind of conversion; each further kind adds two, its own kConversion and kListConversion.
 enum LossTerm : std::size_t { kClick, kConversion, kListClick, kListConversion, kListwise, kLossTerms };
 inline constexpr std::array<const char*, kLossTerms> kLossNames{"click", "conversion", "list_click", "list_conversion", "listwise"};
+
+// A number for each term: the first kLossTerms in their order, then the further kinds'.
+using LossTerms = std::array<double, kLossTerms + 2 * (kMostKinds - 1)>;
+constexpr std::size_t conversion_term(std::size_t kind) { return kind == 0 ? std::size_t{kConversion} : kLossTerms + 2 * (kind - 1); }
+constexpr std::size_t list_conversion_term(std::size_t kind) { return kind == 0 ? std::size_t{kListConversion} : kLossTerms + 2 * (kind - 1) + 1; }
+// "click"; of kinds that have names "conversion.save", else "conversion".
+std::string term_name(std::size_t term, const data::Schema& schema);
 
 // Over the whole batch: what turns sums into means.
 struct LossCounts {
@@ -23,10 +33,12 @@ struct LossCounts {
   std::int64_t lists = 0;           // lists with at least one labelled candidate
   std::int64_t positive_lists = 0;  // lists with a click (a conversion is also a click)
   std::int64_t clicked = 0;         // labelled candidates with a click
+  struct Unknown { std::int64_t items = 0, lists = 0, clicked = 0; };
+  std::array<Unknown, kMostKinds> unknown{};  // of these, those that a kind of conversion is not known of
 };
 
 struct LossWeights {
-  std::array<double, kLossTerms> term{};  // 0: the term is not computed
+  LossTerms term{};                       // 0: the term is not computed
   double lambda = 1;                      // listwise target: click + lambda * conversion
   bool values = false;                    // ... * the candidate's value, at least 0
   ListLabel label = ListLabel::any;
@@ -34,7 +46,9 @@ struct LossWeights {
   enum class Listwise { softmax, attention_rank, lambda } listwise = Listwise::softmax;  // attention_rank: DLCM's
   bool scores = false;                    // the listwise term looks at the click logit itself, which is a score
   ExaminationLoss examination{};          // position bias (loss_examination.h); list terms know nothing of it
-  std::array<ParameterId, kLossTerms> log_variance{};  // loss.weighting = uncertainty: s of each term that is on, else none
+  std::array<ParameterId, std::tuple_size_v<LossTerms>> log_variance{};  // loss.weighting = uncertainty: s of each term that is on, else none
+  std::size_t kinds = 1;                  // of conversion
+  std::array<double, kMostKinds> kind_weight{1};  // of each in the listwise term
 };
 
 // loss.weighting = uncertainty (Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", arXiv 1705.07115): with
@@ -46,14 +60,14 @@ inline constexpr double kMostLogVariance = 3;
 void declare_log_variances(ParameterStore& store, LossWeights& weights);
 
 // Of config.model.name: the terms that it has, weighted by the options that it reads.
-LossWeights loss_weights(const Config& config);
+LossWeights loss_weights(const Config& config, std::size_t kinds = 1);
 
-// The labels of one list under `label`, from its labelled candidates.
-struct ListTargets { float click = 0, conversion = 0; bool labelled = false; };
-ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label);
+// The labels of one list under `label`, from its labelled candidates. A kind that one of these is not known of is not known of the list.
+struct ListTargets { float click = 0, conversion = 0; bool labelled = false, known = false; };
+ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label, std::size_t kind = 0);
 
 // The weighted sum (1, 1). s_k / 2 is counted once a batch, with its first list. `terms`, when given, receives each term's unweighted share.
 Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights, const LossCounts& counts,
-            std::array<double, kLossTerms>* terms = nullptr);
+            LossTerms* terms = nullptr);
 
 }  // namespace piano

@@ -43,13 +43,6 @@ Tensor ExaminationLoss::click(const Context& ctx, Tensor logit, const data::Batc
   return product_bce(ctx, logit, examined, ctx.constant(batch.click, {batch.rows(), 1}), labelled);
 }
 
-Tensor ExaminationLoss::conversion(const Context& ctx, Tensor logit, const data::Batch& batch) const {
-  const Tensor clicked = column(ctx, batch, [&](std::size_t i) {
-    return static_cast<double>(batch.labelled[i] * batch.click[i]) * weight(batch.position[i]);
-  });
-  return bce_with_logits(ctx, logit, ctx.constant(batch.conversion, {batch.rows(), 1}), clicked);
-}
-
 double ExaminationLoss::click_term(double logit, double click, std::int32_t position) const {
   if (mode == LossExamination::weighted) return cross_entropy(logit, click * weight(position));
   const double log_p = std::log(at(position)) - softplus(-logit);

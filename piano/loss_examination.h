@@ -26,9 +26,8 @@ struct ExaminationLoss {
   double at(std::int32_t position) const;      // theta, at most 1 - 1e-6; what was not shown (position 0) has no labels, and 1 - 1e-6
   double weight(std::int32_t position) const;  // of a click: 1 with `likelihood`
 
-  // Sums over the labelled rows, (1, 1).
+  // The sum over the labelled rows, (1, 1). (Of conversions: loss.cpp.)
   Tensor click(const Context& ctx, Tensor logit, const data::Batch& batch) const;
-  Tensor conversion(const Context& ctx, Tensor logit, const data::Batch& batch) const;
 
   // One labelled item's terms, for validation.
   double click_term(double logit, double click, std::int32_t position) const;

@@ -90,7 +90,7 @@ void save_model(const std::string& path, const Config& config, const data::Featu
   save_parameters(writer, parameters);
   if (calibration.fitted()) {
     calibration.click.save(writer, "calibration.click");
-    calibration.conversion.save(writer, "calibration.conversion");
+    for (std::size_t k = 0; k < calibration.conversion.size(); ++k) calibration.conversion[k].save(writer, name_of_kind("calibration.conversion", k));
   }
   std::list<std::vector<std::int64_t>> sums;  // must live until commit()
   for (const Parameter& p : parameters.parameters()) {
@@ -126,8 +126,12 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
     throw Error(ErrorCode::model, path + ": checksum differs: the file is damaged");
   }
   map_parameters(file, impl->parameters);
+  impl->calibration.conversion.resize(impl->features.schema.kinds());
   if (file.find("calibration.click.temperature") != nullptr) {
-    impl->calibration = {HeadCalibration::load(file, "calibration.click"), HeadCalibration::load(file, "calibration.conversion")};
+    impl->calibration.click = HeadCalibration::load(file, "calibration.click");
+    for (std::size_t k = 0; k < impl->calibration.conversion.size(); ++k) {
+      impl->calibration.conversion[k] = HeadCalibration::load(file, name_of_kind("calibration.conversion", k));
+    }
   }
   impl->packed.pack(impl->parameters, cpu_device());
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
@@ -136,5 +140,6 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
 Model::Model(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 const std::string& Model::name() const { return impl_->name; }
+const std::vector<std::string>& Model::conversions() const { return impl_->features.schema.conversions; }
 
 }  // namespace piano

@@ -16,9 +16,9 @@
 namespace piano {
 
 inline constexpr const char* kModelFormat = "piano-model";
-// 2: with a calibration; 3: with n-grams or item vectors; 4: match features of set 2. Older readers would pass over them; a file without them is of
-// version 1.
-inline constexpr int kModelVersion = 4;
+// 2: with a calibration; 3: with n-grams or item vectors; 4: match features of set 2; 5: kinds of conversion by name. Older readers would pass over
+// them; a file without them is of version 1.
+inline constexpr int kModelVersion = 5;
 
 struct Model::Impl {
   std::shared_ptr<const SafetensorsFile> file;

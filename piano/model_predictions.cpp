@@ -14,8 +14,7 @@ Predictions predictions_of(const Config& config, const PredictedLogits& logits) 
   };
   Predictions p;
   for (std::size_t i = 0; i < logits.click.size(); ++i) {
-    p.score.push_back(logits.place.empty() ? ranking_score(config, logits.click[i], logits.conversion[i], logits.value[i])
-                                           : -static_cast<double>(logits.place[i]));
+    p.score.push_back(logits.place.empty() ? ranking_score(config, logits, i) : -static_cast<double>(logits.place[i]));
   }
   p.pctr = probabilities(logits.click, gives.probabilities);
   p.pcvr = probabilities(logits.conversion, gives.conversion);
@@ -62,7 +61,8 @@ void judge_orders(const Model& model, const data::Dataset& dataset, std::span<co
     for (std::size_t l = 0; l < requests.size(); ++l) {
       const double p_ctr = sigmoid(judged[s].list_click[l]);
       systems[s].order_ctr.push_back(p_ctr);
-      systems[s].order_cvr.push_back(p_ctr * sigmoid(judged[s].list_conversion[l]));
+      const std::size_t kinds = m.features.schema.kinds();
+      for (std::size_t k = 0; k < kinds; ++k) systems[s].order_cvr.push_back(p_ctr * sigmoid(judged[s].list_conversion[l * kinds + k]));
     }
   }
 }

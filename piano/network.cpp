@@ -11,6 +11,8 @@
 
 namespace piano {
 
+std::string name_of_kind(const std::string& name, std::size_t kind) { return kind == 0 ? name : name + "." + std::to_string(kind); }
+
 Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
   HistoryMemory memory;
   return forward(ctx, batch, memory);
@@ -23,6 +25,13 @@ Logits Network::judge(const Context&, Tensor, Tensor, std::span<const std::int32
 void Network::attention_weights(const Context&, const data::Batch&, std::span<double> out) const { std::fill(out.begin(), out.end(), 0.0); }
 
 std::unique_ptr<const Network> make_network(const Config& config, const data::FeatureSpace& features, ParameterStore& store) {
+  const std::size_t weights = config.rank.conversion_weights.size(), kinds = features.schema.kinds();
+  if (weights != 0 && weights != kinds) {
+    std::string names;
+    for (std::size_t k = 0; k < kinds; ++k) names += (k == 0 ? "" : ", ") + std::string(features.schema.kind(k));
+    throw Error(ErrorCode::usage, "rank.conversion_weights: expected " + std::to_string(kinds) + (kinds == 1 ? " number" : " numbers") + ", for " + names +
+                                      ", got " + std::to_string(weights));
+  }
   switch (config.model.name) {
     case ModelName::piano: break;
     case ModelName::dnn: return std::make_unique<Dnn>(config, features, store);

@@ -3,24 +3,35 @@
 // double on the reference.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "data/batch.h"
 #include "data/feature_space.h"
+#include "data/labels.h"
 #include "engine/core/context.h"
 #include "piano/config.h"
 
 namespace piano {
 
+// One column of logits for each kind of conversion, in the schema's order; what lies beyond, or a model lacks, is none.
+using KindLogits = std::array<Tensor, kMostKinds>;
+
 // pctr_i = s(click), pcvr_i = s(conversion) (conversion given click), the same for the list. traits() says which of them a model gives, and
 // whether its click logit is a probability's or a score.
 struct Logits {
-  Tensor click, conversion;            // (rows, 1), per candidate; conversion may be none
-  Tensor list_click, list_conversion;  // (lists, 1), or none; with list.label = count: log-rates before softplus
+  Tensor click;                        // (rows, 1), per candidate
+  KindLogits conversion{};             // (rows, 1) each
+  Tensor list_click = {};              // (lists, 1), or none; with list.label = count: log-rates before softplus
+  KindLogits list_conversion{};        // (lists, 1) each
   Tensor content = {}, token = {};     // what judge() takes, from a model that judges orders: (rows, d), and (lists, d) or none
 };
+
+// What belongs to the first kind of conversion is called `name`, to the others "<name>.1", "<name>.2", ..
+std::string name_of_kind(const std::string& name, std::size_t kind);
 
 // What a network computed of a history, whatever is asked for: a function of the batch's history columns alone.
 struct HistoryMemory {
@@ -58,7 +69,8 @@ class Network {
   virtual Logits forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const = 0;
 };
 
-// The network of config.model.name. Declares every parameter in `store` (then: store.allocate()).
+// The network of config.model.name. Declares every parameter in `store` (then: store.allocate()). Throws ErrorCode::usage when
+// rank.conversion_weights are not as many as the kinds of conversion.
 std::unique_ptr<const Network> make_network(const Config& config, const data::FeatureSpace& features, ParameterStore& store);
 
 }  // namespace piano

@@ -8,11 +8,13 @@
 // A warmed-up session does not allocate, and a request's answer has the same bits alone, in any order and in any session.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "data/request.h"
 #include "engine/base/error.h"
@@ -27,13 +29,13 @@ struct Ranked {
   double score = 0;       // alpha log pctr + beta log pcvr + gamma log value (docs/models.md); exact ties by initial rank. With rank.by =
                           // list_search the order is another, and these numbers are those of the order that the search began with
   float ctr = 0;          // P(click)
-  float cvr = 0;          // P(conversion | click)
+  std::array<float, kMostKinds> cvr{};  // P(conversion | click), of each kind of conversion in the order of Model::conversions(); 0 beyond
 };
 
 struct Response {
   // Of the list in the first ranker's order; with rank.by = list_search, in the order returned.
   float list_ctr = 0;              // P(any click), or the expected fraction or count, as list.label says
-  float list_cvr = 0;              // the same for conversions; a probability is the one given a click. NaN: the model gives none
+  std::array<float, kMostKinds> list_cvr{};  // the same for conversions, of each kind; a probability is the one given a click. NaN: the model gives none
   std::span<const Ranked> ranking; // best first; valid until the session's next call
 };
 
@@ -53,6 +55,8 @@ class Model {
   Model& operator=(const Model&) = delete;
 
   const std::string& name() const;  // "piano-3f2a": the model, and from the parameters' checksum
+  // The kinds of conversion that it was trained for, sorted. Empty: there is one, without a name, as in a log whose conversions are 0 or 1.
+  const std::vector<std::string>& conversions() const;
   struct Impl;
   const Impl& impl() const { return *impl_; }  // for PIANO's own tools
 

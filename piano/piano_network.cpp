@@ -39,18 +39,27 @@ PianoNetwork::PianoNetwork(const Config& config, const data::FeatureSpace& featu
   final_norm_ = LayerNorm::declare(store, "encoder.norm", d);
 
   const std::int64_t seen = config.ian.feedback ? 2 * d : d;
+  const std::size_t kinds = features.schema.kinds();
+  const auto each_kind = [&](const std::string& name, auto declare) {
+    for (std::size_t k = 0; k < kinds; ++k) declare(k, name_of_kind(name, k));
+  };
+  conversion_way_.resize(kinds);
   click_head_ = FeedForward::declare(store, "head.click", seen, d, 1, drop);
-  conversion_head_ = FeedForward::declare(store, "head.conversion", seen, d, 1, drop);
+  each_kind("head.conversion", [&](std::size_t, const std::string& name) { conversion_head_.push_back(FeedForward::declare(store, name, seen, d, 1, drop)); });
   if (const std::int64_t known = request_.known_columns(); known > 0) {
-    click_wide_ = Linear::declare(store, "head.click.wide", known, 1, false);
-    conversion_wide_ = Linear::declare(store, "head.conversion.wide", known, 1, false);
+    click_way_.wide = Linear::declare(store, "head.click.wide", known, 1, false);
+    each_kind("head.conversion", [&](std::size_t k, const std::string& name) {
+      conversion_way_[k].wide = Linear::declare(store, name + ".wide", known, 1, false);
+    });
   }
-  if (qdir_.match_columns > 0) {
-    click_match_ = Linear::declare(store, "head.click.match", qdir_.match_columns, 1, false);
-    conversion_match_ = Linear::declare(store, "head.conversion.match", qdir_.match_columns, 1, false);
+  if (const std::int64_t matches = qdir_.match_columns; matches > 0) {
+    click_way_.match = Linear::declare(store, "head.click.match", matches, 1, false);
+    each_kind("head.conversion", [&](std::size_t k, const std::string& name) {
+      conversion_way_[k].match = Linear::declare(store, name + ".match", matches, 1, false);
+    });
   }
   list_click_head_ = FeedForward::declare(store, "head.list_click", d, d, 1, drop);
-  list_conversion_head_ = FeedForward::declare(store, "head.list_conversion", d, d, 1, drop);
+  each_kind("head.list_conversion", [&](std::size_t, const std::string& name) { list_conversion_head_.push_back(FeedForward::declare(store, name, d, d, 1, drop)); });
 }
 
 Network::MemoryColumns PianoNetwork::memory_columns() const {
@@ -93,6 +102,11 @@ PianoNetwork::Encoded PianoNetwork::encode(const Context& ctx, Tensor x, Tensor 
   return {h_i, attention(ctx, query, h_i, h_i, one_row_per_list(ctx, rows.lists), rows, 1)};
 }
 
+void PianoNetwork::judge_lists(const Context& ctx, Tensor h_0, Ragged lists, Logits& out) const {
+  out.list_click = list_click_head_(ctx, h_0, lists);
+  for (std::size_t k = 0; k < list_conversion_head_.size(); ++k) out.list_conversion[k] = list_conversion_head_[k](ctx, h_0, lists);
+}
+
 Logits PianoNetwork::judge(const Context& ctx, Tensor content, Tensor token, std::span<const std::int32_t> positions) const {
   const auto n = static_cast<std::int32_t>(content.shape().rows()), all = static_cast<std::int32_t>(positions.size()), orders = all / n;
   const auto offsets = indices(ctx, orders + 1, [&](std::int32_t* out) { for (std::int32_t s = 0; s <= orders; ++s) out[s] = s * n; });
@@ -100,7 +114,9 @@ Logits PianoNetwork::judge(const Context& ctx, Tensor content, Tensor token, std
   const Ragged rows{offsets.data(), orders}, lists = one_row_per_list(ctx, orders);
   const Tensor x = join_.place(ctx, gather_rows(ctx, content, repeated), positions, rows);  // (orders * n, d)
   const Tensor h_0 = encode(ctx, x, token ? gather_rows(ctx, token, zeros(ctx, orders)) : token, rows).list;
-  return {{}, {}, list_click_head_(ctx, h_0, lists), list_conversion_head_(ctx, h_0, lists)};
+  Logits out;
+  judge_lists(ctx, h_0, lists, out);
+  return out;
 }
 
 Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const {
@@ -127,14 +143,18 @@ Logits PianoNetwork::forward(const Context& ctx, const data::Batch& batch, Histo
   }
   const auto [h_i, h_0] = encode(ctx, x, token, rows);
 
-  const auto logit = [&, matches = attended](Tensor deep, const Linear& wide, const Linear& match_weights) {  // (rows, 1)
-    if (known) deep = add(ctx, deep, wide(ctx, known));
-    return matches ? add(ctx, deep, match_weights(ctx, matches)) : deep;
-  };
   const Tensor fed_back = config_.ian.feedback ? h_0 : Tensor{};                      // the item heads see [h_i ; h_0], or h_i
-  return {logit(click_head_(ctx, h_i, rows, fed_back, e.list_of), click_wide_, click_match_),
-          logit(conversion_head_(ctx, h_i, rows, fed_back, e.list_of), conversion_wide_, conversion_match_), list_click_head_(ctx, h_0, e.lists),
-          list_conversion_head_(ctx, h_0, e.lists), content, token};
+  const auto logit = [&, items = h_i, matches = attended](const FeedForward& head, const Way& way) {  // (rows, 1)
+    Tensor sum = head(ctx, items, rows, fed_back, e.list_of);
+    if (known) sum = add(ctx, sum, way.wide(ctx, known));
+    return matches ? add(ctx, sum, way.match(ctx, matches)) : sum;
+  };
+  Logits out;
+  out.click = logit(click_head_, click_way_);
+  for (std::size_t k = 0; k < conversion_head_.size(); ++k) out.conversion[k] = logit(conversion_head_[k], conversion_way_[k]);
+  judge_lists(ctx, h_0, e.lists, out);
+  out.content = content, out.token = token;
+  return out;
 }
 
 void PianoNetwork::attention_weights(const Context& ctx, const data::Batch& batch, std::span<double> out) const {

@@ -22,6 +22,7 @@ class PianoNetwork : public Network {
  private:
   Logits forward(const Context& ctx, const data::Batch& batch, HistoryMemory& memory) const override;
   struct Encoded { Tensor items, list; };  // h_i (rows, d), h_0 (lists, d)
+  void judge_lists(const Context& ctx, Tensor h_0, Ragged lists, Logits& out) const;  // the list heads
   Encoded encode(const Context& ctx, Tensor x, Tensor token, Ragged rows) const;
   Qdir::Input past(const Context& ctx, const data::Batch& batch, const RequestEncoder::Lists& lists, bool with_history) const;
 
@@ -30,13 +31,16 @@ class PianoNetwork : public Network {
   Qdir qdir_;
   Join join_;
   // A straight way from what is known of a candidate to its logits, beside the encoder (wide & deep, Cheng et al. 2016).
-  Linear click_wide_, conversion_wide_, click_match_, conversion_match_;
+  struct Way { Linear wide, match; };
+  Way click_way_;
+  std::vector<Way> conversion_way_;   // one per kind of conversion
   ParameterId token_;                 // (1, d): the list token
   Linear token_condition_;            // (2d -> d), from [p ; e_q]
   ParameterId pool_query_;            // (1, d), ian.pool = attention
   std::vector<EncoderBlock> blocks_;
   LayerNorm final_norm_;
-  FeedForward click_head_, conversion_head_, list_click_head_, list_conversion_head_;
+  FeedForward click_head_, list_click_head_;
+  std::vector<FeedForward> conversion_head_, list_conversion_head_;  // one per kind
 };
 
 }  // namespace piano

@@ -19,10 +19,16 @@ constexpr std::int64_t kLongList = 200;  // one such list is enough
 
 double log_sigmoid_of(double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }
 
-void copy(Tensor from, std::vector<float>& to, std::int64_t at) {
+// log(e^a + e^b); b alone where there is no a yet (-infinity).
+double log_add(double a, double b) {
+  if (a == -std::numeric_limits<double>::infinity()) return b;
+  return a > b ? a + std::log1p(std::exp(b - a)) : b + std::log1p(std::exp(a - b));
+}
+
+// Column `k` of `columns`, from row `at` on.
+void copy(Tensor from, std::vector<float>& to, std::size_t at, std::size_t k = 0, std::size_t columns = 1) {
   if (!from) return;  // stays NaN
-  const auto values = from.values<float>();
-  std::copy(values.begin(), values.end(), to.begin() + at);
+  for (const float value : from.values<float>()) to[at++ * columns + k] = value;
 }
 
 // Shuffles the queries of each history among its events.
@@ -53,11 +59,24 @@ void permute(data::Batch& batch) {
 double sigmoid(double x) { return std::exp(log_sigmoid_of(x)); }
 double softplus(double x) { return -log_sigmoid_of(-x); }
 
-double ranking_score(const Config& config, float click_logit, float conversion_logit, float value) {
-  double score = config.rank.alpha * (traits(config).probabilities ? log_sigmoid_of(click_logit) : double{click_logit});
-  if (config.rank.beta != 0) score += config.rank.beta * log_sigmoid_of(conversion_logit);
-  if (config.rank.gamma != 0) score += config.rank.gamma * std::log(std::max(static_cast<double>(value), 1e-12));
-  return score;
+double ranking_score(const Config& config, float click_logit, std::span<const float> conversion_logits, std::span<const float> values) {
+  const double click = config.rank.alpha * (traits(config).probabilities ? log_sigmoid_of(click_logit) : double{click_logit});
+  if (config.rank.beta == 0 && config.rank.gamma == 0) return click;
+  const std::vector<double>& weights = config.rank.conversion_weights;
+  double total = -std::numeric_limits<double>::infinity();
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    double score = click;
+    if (config.rank.beta != 0) score += config.rank.beta * log_sigmoid_of(conversion_logits[k]);
+    if (config.rank.gamma != 0) score += config.rank.gamma * std::log(std::max(static_cast<double>(values[k]), 1e-12));
+    if (weights.empty()) total = log_add(total, score);
+    else if (weights[k] > 0) total = log_add(total, score + std::log(weights[k]));
+  }
+  return total;
+}
+
+double ranking_score(const Config& config, const PredictedLogits& logits, std::size_t candidate) {
+  const std::size_t at = candidate * logits.kinds;
+  return ranking_score(config, logits.click[candidate], std::span(logits.conversion).subspan(at, logits.kinds), std::span(logits.value).subspan(at, logits.kinds));
 }
 
 struct Predictor::Worker {
@@ -73,7 +92,7 @@ struct Predictor::Worker {
 
 Predictor::Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
                      const data::BatchBuilder& builder, ThreadPool& pool)
-    : config_(config), network_(network), parameters_(parameters), pool_(pool) {
+    : config_(config), network_(network), parameters_(parameters), kinds_(features.schema.kinds()), pool_(pool) {
   for (int w = 0; w < pool.size(); ++w) {
     workers_.push_back(std::make_unique<Worker>(features, builder_limits(config)));
     workers_.back()->builder.share_maps_with(builder);
@@ -116,19 +135,23 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
   const auto candidates = static_cast<std::size_t>(out.offsets.back());
   constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
   const bool searches = config_.rank.by == RankBy::list_search;
-  out.click.resize(candidates), out.conversion.resize(candidates, kNone), out.recency.resize(candidates), out.value.resize(candidates);
-  out.list_click.resize(requests.size(), kNone), out.list_conversion.resize(requests.size(), kNone);
+  const std::size_t kinds = out.kinds = kinds_;
+  out.click.resize(candidates), out.conversion.resize(candidates * kinds, kNone), out.recency.resize(candidates), out.value.resize(candidates * kinds);
+  out.list_click.resize(requests.size(), kNone), out.list_conversion.resize(requests.size() * kinds, kNone);
   if (searches) out.place.resize(candidates);
 
   each_micro_batch(data, requests, [&](Worker& w, const Context& ctx, std::size_t at, std::int64_t first) {
     if (permute_past_queries) permute(w.batch);
     const Logits logits = network_(ctx, w.batch);
-    copy(logits.click, out.click, first);
-    copy(logits.conversion, out.conversion, first);
-    copy(logits.list_click, out.list_click, static_cast<std::int64_t>(at));
-    copy(logits.list_conversion, out.list_conversion, static_cast<std::int64_t>(at));
+    const auto row = static_cast<std::size_t>(first);
+    copy(logits.click, out.click, row);
+    copy(logits.list_click, out.list_click, at);
+    for (std::size_t k = 0; k < kinds; ++k) {
+      copy(logits.conversion[k], out.conversion, row, k, kinds);
+      copy(logits.list_conversion[k], out.list_conversion, at, k, kinds);
+    }
     std::copy(w.batch.recency.begin(), w.batch.recency.end(), out.recency.begin() + first);
-    std::copy(w.batch.value.begin(), w.batch.value.end(), out.value.begin() + first);
+    std::copy(w.batch.value.begin(), w.batch.value.end(), out.value.begin() + first * static_cast<std::int64_t>(kinds));
     if (!searches) return;
     ListSearch search(config_);
     Context judging = ctx;
@@ -137,7 +160,7 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
       const std::int32_t begin = w.batch.offsets[static_cast<std::size_t>(l)], end = w.batch.offsets[static_cast<std::size_t>(l) + 1];
       w.score.clear();
       for (auto i = static_cast<std::size_t>(first + begin); i < static_cast<std::size_t>(first + end); ++i) {
-        w.score.push_back(ranking_score(config_, out.click[i], out.conversion[i], out.value[i]));
+        w.score.push_back(ranking_score(config_, out, i));
       }
       order_by_score(w.score, w.order);
       w.list.take(logits, l, begin, end);
@@ -153,7 +176,7 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
 std::vector<JudgedOrders> Predictor::judge(const data::Dataset& data, std::span<const std::int64_t> requests,
                                            std::span<const std::span<const double>> scores) {
   std::vector<JudgedOrders> out(scores.size());
-  for (JudgedOrders& o : out) o.list_click.resize(requests.size()), o.list_conversion.resize(requests.size());
+  for (JudgedOrders& o : out) o.list_click.resize(requests.size()), o.list_conversion.resize(requests.size() * kinds_);
   each_micro_batch(data, requests, [&](Worker& w, const Context& ctx, std::size_t at, std::int64_t first) {
     const Logits logits = network_(ctx, w.batch);
     Context judging = ctx;
@@ -169,7 +192,8 @@ std::vector<JudgedOrders> Predictor::judge(const data::Dataset& data, std::span<
       w.list.judge(judging, network_, w.orders, w.click, w.conversion);
       for (std::size_t s = 0; s < scores.size(); ++s) {
         out[s].list_click[at + static_cast<std::size_t>(l)] = w.click[s];
-        out[s].list_conversion[at + static_cast<std::size_t>(l)] = w.conversion[s];
+        const std::size_t list = at + static_cast<std::size_t>(l);
+        for (std::size_t k = 0; k < kinds_; ++k) out[s].list_conversion[list * kinds_ + k] = w.conversion[s * kinds_ + k];
       }
     }
   });

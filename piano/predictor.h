@@ -19,21 +19,24 @@ namespace piano {
 // Logits of some requests, in their order; candidates back to back. NaN where the model gives none.
 struct PredictedLogits {
   std::vector<std::int64_t> offsets{0};          // (requests + 1)
-  std::vector<float> click, conversion;          // (candidates)
-  std::vector<float> list_click, list_conversion;// (requests)
+  std::size_t kinds = 1;                         // of conversion
+  std::vector<float> click, conversion;          // (candidates), (candidates, kinds)
+  std::vector<float> list_click, list_conversion;// (requests), (requests, kinds)
   std::vector<float> recency;                    // (candidates): Batch::recency, for last-interacted-first
-  std::vector<float> value;                      // (candidates)
+  std::vector<float> value;                      // (candidates, kinds)
   std::vector<std::int32_t> place;               // (candidates), from 0: where list_search puts each; empty with rank.by = score
 };
 
 // What a model says of whole orders, (requests) each.
 struct JudgedOrders {
-  std::vector<float> list_click, list_conversion;  // logits
+  std::vector<float> list_click, list_conversion;  // logits, the second (requests, kinds)
 };
 
-// alpha log pctr + beta log pcvr + gamma log value, in double: what orders the answer. Of a model whose click logit is a score (traits()) the
-// score itself stands for log pctr. With beta = 0 the conversion logit is not looked at.
-double ranking_score(const Config& config, float click_logit, float conversion_logit, float value);
+// What orders the answer, in double: alpha log pctr + beta log pcvr + gamma log value; of several kinds of conversion k with weights w
+// (rank.conversion_weights), log sum_k w_k pctr^alpha pcvr_k^beta value_k^gamma. Of a model whose click logit is a score (traits()) the score itself
+// stands for log pctr. With beta = 0 the conversion logits are not looked at.
+double ranking_score(const Config& config, float click_logit, std::span<const float> conversion_logits, std::span<const float> values);
+double ranking_score(const Config& config, const PredictedLogits& logits, std::size_t candidate);
 double sigmoid(double x);
 double softplus(double x);
 
@@ -60,6 +63,7 @@ class Predictor {
   const Config& config_;
   const Network& network_;
   const ParameterStore& parameters_;
+  std::size_t kinds_;                        // of conversion
   PackedWeights packed_;
   ThreadPool& pool_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -126,15 +126,15 @@ const Response& Session::rerank(const Request& request) {
   const ModelTraits& gives = traits(model.config);
   constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
   const auto click = logits.click.values<float>();  // (candidates)
-  const auto conversion = gives.conversion ? logits.conversion.values<float>() : std::span<float>();
-
+  const std::size_t n = request.candidates.size(), kinds = model.features.schema.kinds();
   s.ranking.clear();
-  for (std::size_t i = 0; i < request.candidates.size(); ++i) {
-    const float converts = gives.conversion ? conversion[i] : kNone;
-    s.ranking.push_back({request.candidates[i].id, 0, static_cast<std::int32_t>(i + 1),
-                         ranking_score(model.config, click[i], converts, s.batch.value[i]),
-                         gives.probabilities ? static_cast<float>(model.calibration.click(click[i])) : kNone,
-                         gives.conversion ? static_cast<float>(model.calibration.conversion(converts)) : kNone});
+  for (std::size_t i = 0; i < n; ++i) {
+    std::array<float, kMostKinds> converts{};  // logits, then probabilities
+    for (std::size_t k = 0; k < kinds; ++k) converts[k] = gives.conversion ? logits.conversion[k].values<float>()[i] : kNone;
+    const double score = ranking_score(model.config, click[i], std::span(converts).first(kinds), std::span(s.batch.value).subspan(i * kinds, kinds));
+    for (std::size_t k = 0; k < kinds && gives.conversion; ++k) converts[k] = static_cast<float>(model.calibration.conversion[k](converts[k]));
+    s.ranking.push_back({request.candidates[i].id, 0, static_cast<std::int32_t>(i + 1), score,
+                         gives.probabilities ? static_cast<float>(model.calibration.click(click[i])) : kNone, converts});
   }
   // A list has one wrong score as soon as one parameter is not a number: better no answer than a made-up order.
   if (std::any_of(s.ranking.begin(), s.ranking.end(), [](const Ranked& r) { return !std::isfinite(r.score); })) {
@@ -148,10 +148,11 @@ const Response& Session::rerank(const Request& request) {
     return static_cast<float>(model.config.list.label == ListLabel::count ? softplus(logit) : sigmoid(logit));
   };
   s.response.list_ctr = logits.list_click ? list_value(logits.list_click.item()) : kNone;
-  s.response.list_cvr = logits.list_conversion ? list_value(logits.list_conversion.item()) : kNone;
+  for (std::size_t k = 0; k < kinds; ++k) s.response.list_cvr[k] = logits.list_conversion[k] ? list_value(logits.list_conversion[k].item()) : kNone;
   if (s.search) {
     s.search_order(logits);
-    s.response.list_ctr = list_value(s.search->list_click()), s.response.list_cvr = list_value(s.search->list_conversion());
+    s.response.list_ctr = list_value(s.search->list_click());
+    std::ranges::transform(s.search->list_conversion(), s.response.list_cvr.begin(), list_value);
   }
   for (std::size_t i = 0; i < s.ranking.size(); ++i) s.ranking[i].rank = static_cast<std::int32_t>(i + 1);
   s.response.ranking = s.ranking;

@@ -61,10 +61,10 @@ class JsonLog {
   std::FILE* file_ = nullptr;
 };
 
-nlohmann::ordered_json terms_json(const std::array<double, kLossTerms>& terms, const LossWeights& weights) {
+nlohmann::ordered_json terms_json(const LossTerms& terms, const LossWeights& weights, const data::Schema& schema) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  for (std::size_t t = 0; t < kLossTerms; ++t) {
-    if (weights.term[t] > 0) json[kLossNames[t]] = terms[t];
+  for (std::size_t t = 0; t < terms.size(); ++t) {
+    if (weights.term[t] > 0) json[term_name(t, schema)] = terms[t];
   }
   return json;
 }
@@ -102,9 +102,7 @@ class Validation {
     check_finite(logits);
     if (trainer_.config().train.select == SelectBy::loss) return -mean_loss(logits);
     std::vector<double> score(logits.click.size());
-    for (std::size_t i = 0; i < score.size(); ++i) {
-      score[i] = ranking_score(trainer_.config(), logits.click[i], logits.conversion[i], logits.value[i]);
-    }
+    for (std::size_t i = 0; i < score.size(); ++i) score[i] = ranking_score(trainer_.config(), logits, i);
     return mean_metric(set_.lists, score, metric_);
   }
 
@@ -124,8 +122,13 @@ class Validation {
   // The items' terms of the loss, as in loss.h, from the logits.
   double mean_loss(const PredictedLogits& logits) const {
     const LossWeights& weights = trainer_.weights();
-    double sum = 0, items = 0, clicked_sum = 0, clicked = 0;
     const ExaminationLoss& examination = weights.examination;
+    double sum = 0, items = 0;
+    std::array<double, kMostKinds> known{}, clicked{}, clicked_sum{};  // per kind of conversion
+    for (std::size_t i = 0; i < logits.click.size(); ++i) {
+      items += set_.lists.labelled[i];
+      for (std::size_t k = 0; k < logits.kinds; ++k) known[k] += set_.lists.known(i, k);
+    }
     std::vector<std::int32_t> position;  // of each row
     for (const std::int64_t r : requests_) {
       position.insert(position.end(), data_.positions().begin() + data_.candidate_begin(r), data_.positions().begin() + data_.candidate_end(r));
@@ -133,22 +136,20 @@ class Validation {
     const auto log_s = [](double x) { return -softplus(-x); };
     for (std::size_t i = 0; i < logits.click.size(); ++i) {
       if (set_.lists.labelled[i] == 0) continue;
-      const double a = logits.click[i], b = logits.conversion[i], y = set_.lists.click[i], z = set_.lists.conversion[i];
-      items += 1;
-      if (examination) {
-        sum += weights.term[kClick] * examination.click_term(a, y, position[i]);
-        sum += weights.term[kConversion] * examination.conversion_term(b, y, z, position[i]);
-        continue;
-      }
-      const double both = log_s(a) + log_s(b);
-      sum += weights.term[kClick] * (softplus(a) - y * a);
-      if (weights.clicked_items) {
-        if (y > 0) clicked_sum += weights.term[kConversion] * (softplus(b) - z * b), clicked += 1;
-      } else {
-        sum -= weights.term[kConversion] * (z > 0 ? both : std::log(-std::expm1(std::min(both, -1e-12))));
+      const double a = logits.click[i], y = set_.lists.click[i];
+      sum += weights.term[kClick] * (examination ? examination.click_term(a, y, position[i]) : softplus(a) - y * a);
+      for (std::size_t k = 0; k < logits.kinds; ++k) {
+        if (!set_.lists.known(i, k)) continue;
+        const double b = logits.conversion[i * logits.kinds + k], z = set_.lists.converted(i, k), both = log_s(a) + log_s(b);
+        const double weight = weights.term[conversion_term(k)] * (items / known[k]);  // a mean over the items that it is known of
+        if (examination) sum += weight * examination.conversion_term(b, y, z, position[i]);
+        else if (!weights.clicked_items) sum -= weight * (z > 0 ? both : std::log(-std::expm1(std::min(both, -1e-12))));
+        else if (y > 0) clicked_sum[k] += weights.term[conversion_term(k)] * (softplus(b) - z * b), clicked[k] += 1;
       }
     }
-    return sum / std::max(items, 1.0) + clicked_sum / std::max(clicked, 1.0);
+    double mean = sum / std::max(items, 1.0);
+    for (std::size_t k = 0; k < logits.kinds; ++k) mean += clicked_sum[k] / std::max(clicked[k], 1.0);
+    return mean;
   }
 
   const data::Dataset& data_;
@@ -239,10 +240,10 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
       const double elapsed = seconds_since(started);
       if (logged) {
         nlohmann::ordered_json line{{"step", trainer.optimiser().steps()}, {"epoch", state.epoch + 1}, {"loss", report.loss},
-                                    {"terms", terms_json(report.terms, trainer.weights())}, {"gradient_norm", report.gradient_norm},
+                                    {"terms", terms_json(report.terms, trainer.weights(), data.features().schema)}, {"gradient_norm", report.gradient_norm},
                                     {"lists_per_second", static_cast<double>(lists_done) / elapsed}};
-        for (std::size_t t = 0; t < kLossTerms; ++t) {
-          if (trainer.weights().log_variance[t]) line["log_variance"][kLossNames[t]] = trainer.log_variance(static_cast<LossTerm>(t));
+        for (std::size_t t = 0; t < report.terms.size(); ++t) {
+          if (trainer.weights().log_variance[t]) line["log_variance"][term_name(t, data.features().schema)] = trainer.log_variance(t);
         }
         for (const auto& m : trainer.optimiser().module_norms()) {
           line["modules"][m.module] = {{"gradient_norm", m.gradient}, {"update_ratio", m.value > 0 ? m.update / m.value : 0.0}};

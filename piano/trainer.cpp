@@ -64,7 +64,9 @@ void fill(const data::FeatureSpace& features, const data::BatchExtent& extent, c
   batch.score.assign(schema.has_score ? 2 * rows : 0, 0);
   batch.rank.assign(rows, 0);
   batch.position.assign(rows, 1);
-  batch.click.assign(rows, 0), batch.conversion.assign(rows, 0), batch.labelled.assign(rows, 1), batch.value.assign(rows, 1);
+  batch.kinds = static_cast<std::int32_t>(schema.kinds());
+  batch.click.assign(rows, 0), batch.labelled.assign(rows, 1);
+  batch.conversion.assign(rows * schema.kinds(), 0), batch.value.assign(rows * schema.kinds(), 1);
 }
 
 }  // namespace
@@ -78,7 +80,8 @@ struct Trainer::Worker {
 };
 
 Trainer::Trainer(const Config& config, const data::Dataset& data, ThreadPool& pool)
-    : config_(as_read(config)), data_(data), pool_(pool), training_(data.requests(data::Split::train)), weights_(loss_weights(config)) {
+    : config_(as_read(config)), data_(data), pool_(pool), training_(data.requests(data::Split::train)),
+      conversions_(data.conversions(data.features().schema)) {
   check(config_);
   if (training_.empty()) {
     throw Error(ErrorCode::data, data.path() + ": no training requests; prepare the log with --split time or --split user");
@@ -87,9 +90,11 @@ Trainer::Trainer(const Config& config, const data::Dataset& data, ThreadPool& po
     workers_.push_back(std::make_unique<Worker>(data.features(), builder_limits(config_)));
     w == 0 ? workers_[0]->builder.attach(data) : workers_.back()->builder.share_maps_with(workers_[0]->builder);
   }
-  switch_off_constant_terms();
-  warn_of_short_theta();
   network_ = make_network(config_, data.features(), parameters_);
+  weights_ = loss_weights(config_, conversions_.size());
+  switch_off_constant_terms();
+  rank_without_the_untrained();
+  warn_of_short_theta();
   if (config_.loss.weighting == LossWeighting::uncertainty) declare_log_variances(parameters_, weights_);
   parameters_.allocate();
   initialise(parameters_, static_cast<std::uint64_t>(config_.train.seed));
@@ -112,38 +117,71 @@ void Trainer::switch_off_constant_terms() {
     void add(double x) { low = std::min(low, x), high = std::max(high, x); }
     bool constant() const { return !(low < high); }
   };
-  std::array<Range, kLossTerms> range;
-  const auto clicks = data_.clicks(), conversions = data_.conversions(), labelled = data_.labelled();
+  std::array<Range, std::tuple_size_v<LossTerms>> range;
+  const auto clicks = data_.clicks(), labelled = data_.labelled();
+  std::vector<double> z(conversions_.size()), unknown(conversions_.size());
   for (const std::int64_t r : training_) {
-    double items = 0, y = 0, z = 0;
+    double items = 0, y = 0;
+    std::ranges::fill(z, 0.0), std::ranges::fill(unknown, 0.0);
     for (auto i = static_cast<std::size_t>(data_.candidate_begin(r)); i < static_cast<std::size_t>(data_.candidate_end(r)); ++i) {
       if (labelled[i] == 0) continue;
       range[kClick].add(clicks[i]);
-      if (!weights_.clicked_items || clicks[i] != 0) range[kConversion].add(conversions[i]);
-      items += 1, y += clicks[i], z += conversions[i];
+      items += 1, y += clicks[i];
+      for (std::size_t k = 0; k < z.size(); ++k) {
+        const std::uint8_t conversion = label_of(k, i);
+        if (conversion == data::kUnknownLabel) {
+          unknown[k] += 1;
+          continue;
+        }
+        if (!weights_.clicked_items || clicks[i] != 0) range[conversion_term(k)].add(conversion);
+        z[k] += conversion;
+      }
     }
     if (items == 0) continue;
-    const bool any = weights_.label == ListLabel::any, fraction = weights_.label == ListLabel::fraction;
-    range[kListClick].add(any ? (y > 0 ? 1 : 0) : fraction ? y / items : y);
-    range[kListConversion].add(any ? (z > 0 ? 1 : 0) : fraction ? z / items : z);
+    const auto label = [&](double sum) {
+      return weights_.label == ListLabel::any ? (sum > 0 ? 1 : 0) : weights_.label == ListLabel::fraction ? sum / items : sum;
+    };
+    range[kListClick].add(label(y));
+    for (std::size_t k = 0; k < z.size(); ++k) {
+      if (unknown[k] == 0) range[list_conversion_term(k)].add(label(z[k]));
+    }
   }
   range[kListwise].add(0), range[kListwise].add(range[kClick].high);  // needs a positive somewhere
-  for (std::size_t t = 0; t < kLossTerms; ++t) {
+  for (std::size_t t = 0; t < range.size(); ++t) {
     if (weights_.term[t] == 0 || !range[t].constant()) continue;
     weights_.term[t] = 0;
-    const bool list_term = t == kListClick || t == kListConversion;
-    warnings_.push_back("loss." + std::string(kLossNames[t]) + " is switched off: its label is the same everywhere in the training part" +
-                        (list_term && weights_.label == ListLabel::any ? "; list.label = fraction or count may vary where 'any' does not" : ""));
+    const std::string name = term_name(t, data_.features().schema);
+    warnings_.push_back("loss." + name + " is switched off: its label is the same everywhere in the training part" +
+                        (name.starts_with("list_") && weights_.label == ListLabel::any ? "; list.label = fraction or count may vary where 'any' does not" : ""));
   }
   if (std::all_of(weights_.term.begin(), weights_.term.end(), [](double w) { return w == 0; })) {
     throw Error(ErrorCode::data, data_.path() + ": no label varies in the training part, there is nothing to learn");
   }
-  if (weights_.term[kConversion] == 0 && weights_.term[kListwise] == 0 && config_.rank.beta != 0) {
+}
+
+// A head that nothing trains must not shuffle the order.
+void Trainer::rank_without_the_untrained() {
+  const std::size_t kinds = conversions_.size();
+  std::vector<double> counts(weights_.kind_weight.begin(), weights_.kind_weight.begin() + static_cast<std::ptrdiff_t>(kinds));
+  std::string untrained;
+  for (std::size_t k = 0; k < kinds && weights_.term[kListwise] == 0; ++k) {
+    if (weights_.term[conversion_term(k)] != 0 || counts[k] == 0) continue;
+    counts[k] = 0;
+    untrained += (untrained.empty() ? "" : ", ") + std::string(data_.features().schema.kind(k));
+  }
+  const bool none = std::all_of(counts.begin(), counts.end(), [](double w) { return w == 0; });
+  if (none && config_.rank.beta != 0) {
     config_.rank.beta = 0;
     warnings_.push_back("rank.beta = 0: nothing trains the conversion head, so the order is by click alone");
+  } else if (!none && !untrained.empty()) {
+    config_.rank.conversion_weights = counts;
+    warnings_.push_back("rank.conversion_weights: 0 for " + untrained + ", whose head nothing trains");
   }
   if (config_.rank.by != RankBy::list_search) return;
-  if (weights_.term[kListConversion] == 0 && config_.rank.list_conversion != 0) {
+  const auto judges = [&](std::size_t k) { return counts[k] == 0 || weights_.term[list_conversion_term(k)] != 0; };
+  bool all = !none;
+  for (std::size_t k = 0; k < kinds; ++k) all = all && judges(k);
+  if (!all && config_.rank.list_conversion != 0) {
     config_.rank.list_conversion = 0;
     warnings_.push_back("rank.list_conversion = 0: nothing trains P_cvr, so orders are judged by P_ctr alone");
   }
@@ -166,7 +204,11 @@ void Trainer::warn_of_short_theta() {
                       std::to_string(furthest) + ": the last one stands for all positions beyond");
 }
 
-double Trainer::log_variance(LossTerm term) const {
+std::uint8_t Trainer::label_of(std::size_t kind, std::size_t candidate) const {
+  return conversions_[kind].empty() ? data::kUnknownLabel : conversions_[kind][candidate];
+}
+
+double Trainer::log_variance(std::size_t term) const {
   return static_cast<double>(parameters_.values<float>(parameters_[weights_.log_variance[term]])[0]);
 }
 
@@ -216,17 +258,25 @@ void Trainer::reserve() {
 
 LossCounts Trainer::count(std::span<const std::int64_t> requests) const {
   LossCounts counts;
-  const auto clicks = data_.clicks(), conversions = data_.conversions(), labelled = data_.labelled();
+  const auto clicks = data_.clicks(), labelled = data_.labelled();
   for (const std::int64_t r : requests) {
     std::int64_t items = 0, positives = 0;
+    std::array<LossCounts::Unknown, kMostKinds> unknown{};
     for (auto i = static_cast<std::size_t>(data_.candidate_begin(r)); i < static_cast<std::size_t>(data_.candidate_end(r)); ++i) {
-      items += labelled[i];
-      positives += labelled[i] != 0 && (clicks[i] != 0 || conversions[i] != 0);
+      if (labelled[i] == 0) continue;
+      items += 1;
+      positives += clicks[i];  // a conversion is also a click
+      for (std::size_t k = 0; k < conversions_.size(); ++k) {
+        if (label_of(k, i) == data::kUnknownLabel) unknown[k].items += 1, unknown[k].clicked += clicks[i], unknown[k].lists = 1;
+      }
     }
     counts.items += items;
     counts.lists += items > 0;
     counts.positive_lists += positives > 0;
     counts.clicked += positives;
+    for (std::size_t k = 0; k < conversions_.size(); ++k) {
+      counts.unknown[k].items += unknown[k].items, counts.unknown[k].lists += unknown[k].lists, counts.unknown[k].clicked += unknown[k].clicked;
+    }
   }
   return counts;
 }
@@ -294,10 +344,10 @@ void Trainer::forward_backward(Worker& worker, std::int32_t first_list, const Lo
   ctx.random = {static_cast<std::uint64_t>(config_.train.seed), static_cast<std::uint32_t>(optimiser_->steps())};
   ctx.first_list = first_list;
   ctx.training = true;
-  std::array<double, kLossTerms> terms{};
+  LossTerms terms{};
   const Tensor total = loss(ctx, (*network_)(ctx, worker.batch), worker.batch, weights_, counts, &terms);
   partial.loss += total.item();
-  for (std::size_t t = 0; t < kLossTerms; ++t) partial.terms[t] += terms[t];
+  for (std::size_t t = 0; t < terms.size(); ++t) partial.terms[t] += terms[t];
   worker.tape.backward(ctx, total, spent);
 }
 
@@ -323,7 +373,7 @@ StepReport Trainer::step(std::span<const std::int64_t> requests) {
   StepReport report;
   for (const Partial& partial : std::span(partials_).first(accumulators)) {
     report.loss += partial.loss;
-    for (std::size_t t = 0; t < kLossTerms; ++t) report.terms[t] += partial.terms[t];
+    for (std::size_t t = 0; t < report.terms.size(); ++t) report.terms[t] += partial.terms[t];
   }
   if (!std::isfinite(report.loss)) diverged(requests, counts);
   report.gradient_norm = optimiser_->step(std::span(accumulators_).first(accumulators), pool_);

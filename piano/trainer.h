@@ -21,7 +21,7 @@ namespace piano {
 
 struct StepReport {
   double loss = 0;                          // weighted sum of the terms
-  std::array<double, kLossTerms> terms{};   // means over the batch, unweighted
+  LossTerms terms{};                        // means over the batch, unweighted
   double gradient_norm = 0;                 // before clipping
 };
 
@@ -36,10 +36,10 @@ class Trainer {
   // was updated.
   StepReport step(std::span<const std::int64_t> requests);
 
-  const Config& config() const { return config_; }  // as asked, but as_read(), and rank.beta = 0 when nothing trains the conversion head
+  const Config& config() const { return config_; }  // as asked, but as_read(), and without what nothing trains
   const std::vector<std::string>& warnings() const { return warnings_; }
   const LossWeights& weights() const { return weights_; }
-  double log_variance(LossTerm term) const;  // with loss.weighting = uncertainty, of a term that is on
+  double log_variance(std::size_t term) const;  // with loss.weighting = uncertainty, of a term that is on
   const std::vector<std::int64_t>& training_requests() const { return training_; }
   const data::BatchBuilder& builder() const;
   const Network& network() const { return *network_; }
@@ -49,10 +49,12 @@ class Trainer {
  private:
   struct Worker;
   struct MicroBatch { std::int32_t begin = 0, end = 0; };  // lists within the batch
-  struct Partial { std::array<double, kLossTerms> terms{}; double loss = 0; };
+  struct Partial { LossTerms terms{}; double loss = 0; };
 
   void switch_off_constant_terms();
+  void rank_without_the_untrained();
   void bound_log_variances();
+  std::uint8_t label_of(std::size_t kind, std::size_t candidate) const;
   void warn_of_short_theta();
   void reserve();
   LossCounts count(std::span<const std::int64_t> requests) const;
@@ -67,6 +69,7 @@ class Trainer {
   const data::Dataset& data_;
   ThreadPool& pool_;
   std::vector<std::int64_t> training_;
+  std::vector<std::span<const std::uint8_t>> conversions_;  // per kind: Dataset::conversions()
   LossWeights weights_;
   std::vector<std::string> warnings_;
   ParameterStore parameters_;

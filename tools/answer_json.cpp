@@ -30,14 +30,25 @@ void append_number(const char* key, Number value, std::string& out) {
   out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 
+// One number, or {"save": .., "purchase": ..} by the kinds' names.
+void append_conversions(std::span<const float> cvr, const std::vector<std::string>& kinds, std::string& out) {
+  if (kinds.empty()) return append_number(",\"cvr\":", cvr[0], out);
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    out += k == 0 ? ",\"cvr\":{" : ",";
+    append_string(kinds[k], out);
+    append_number(":", cvr[k], out);
+  }
+  out += '}';
+}
+
 }  // namespace
 
-void append_answer(std::string_view request_id, std::string_view model, const Response& response, std::string& out) {
+void append_answer(std::string_view request_id, const Model& model, const Response& response, std::string& out) {
   append_id(request_id, out);
   out += ",\"model\":";
-  append_string(model, out);
+  append_string(model.name(), out);
   append_number(",\"list\":{\"ctr\":", response.list_ctr, out);
-  append_number(",\"cvr\":", response.list_cvr, out);
+  append_conversions(response.list_cvr, model.conversions(), out);
   out += "},\"ranking\":[";
   for (const Ranked& r : response.ranking) {
     out += r.rank == 1 ? "{\"id\":" : ",{\"id\":";
@@ -46,7 +57,7 @@ void append_answer(std::string_view request_id, std::string_view model, const Re
     append_number(",\"from\":", r.from, out);
     append_number(",\"score\":", r.score, out);
     append_number(",\"ctr\":", r.ctr, out);
-    append_number(",\"cvr\":", r.cvr, out);
+    append_conversions(r.cvr, model.conversions(), out);
     out += '}';
   }
   out += "]}\n";

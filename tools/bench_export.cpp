@@ -77,8 +77,8 @@ void add_batch(BatchFile& file, const data::Batch& b, const data::Schema& schema
 
 void add_logits(BatchFile& file, const Logits& logits) {
   const auto add = [&](const char* name, const Tensor& t) { file.keep(std::string("logits.") + name, t.values<float>(), {t.rows()}); };
-  add("click", logits.click), add("conversion", logits.conversion);
-  add("list_click", logits.list_click), add("list_conversion", logits.list_conversion);
+  add("click", logits.click), add("conversion", logits.conversion[0]);  // its logs have one kind of conversion
+  add("list_click", logits.list_click), add("list_conversion", logits.list_conversion[0]);
 }
 
 void require_near(const std::string& name, const std::string& what, double ours, double product) {
@@ -197,7 +197,7 @@ Exported export_inference(const std::string& folder, const BenchCase& c, const C
   run.rerank(0);
   for (const Ranked& ranked : run.last().ranking) {
     const auto i = static_cast<std::size_t>(ranked.from - 1);
-    require_near(c.name, "a score", ranking_score(m.config, logits.click.values<float>()[i], logits.conversion.values<float>()[i], batch.value[i]), ranked.score);
+    require_near(c.name, "a score", ranking_score(m.config, logits.click.values<float>()[i], logits.conversion[0].values<float>().subspan(i, 1), std::span(batch.value).subspan(i, 1)), ranked.score);
   }
   BatchFile file(case_file(folder, c.name, "batch.safetensors"));
   add_batch(file, batch, m.features.schema);

@@ -6,6 +6,7 @@
 
 #include "engine/base/json_text.h"
 #include "engine/base/log.h"
+#include "piano/evaluation_probabilities.h"
 #include "piano/evaluation_set.h"
 #include "piano/metrics_pointwise.h"
 #include "piano/model_file.h"
@@ -22,7 +23,8 @@ using Json = nlohmann::ordered_json;
 
 // The labelled examples of a part.
 struct Part {
-  HeadExamples click, conversion;
+  HeadExamples click;
+  std::vector<HeadExamples> conversion;  // per kind
 };
 
 Part examples_of(const Model::Impl& m, const data::Dataset& dataset, std::size_t part, ThreadPool& pool) {
@@ -31,12 +33,14 @@ Part examples_of(const Model::Impl& m, const data::Dataset& dataset, std::size_t
   builder.attach(dataset);
   const EvaluationSet set = evaluation_set(dataset, requests, m.features, builder);
   const PredictedLogits logits = Predictor(m.config, *m.network, m.parameters, m.features, builder, pool).predict(dataset, requests);
-  return {click_examples(set.lists, logits), conversion_examples(set.lists, logits)};
+  Part examples{click_examples(set.lists, logits), {}};
+  for (std::size_t k = 0; k < logits.kinds; ++k) examples.conversion.push_back(conversion_examples(set.lists, logits, k));
+  return examples;
 }
 
-HeadCalibration fit(const HeadExamples& examples, bool isotonic, const char* head) {
+HeadCalibration fit(const HeadExamples& examples, bool isotonic, const std::string& head) {
   if (examples.constant()) {
-    log_warning(std::string("the ") + head + " head stays as it is: the validation part has no examples for it, or one label everywhere");
+    log_warning("the " + head + " head stays as it is: the validation part has no examples for it, or one label everywhere");
     return {};
   }
   return isotonic ? HeadCalibration::isotonic(examples.logit, examples.label) : HeadCalibration::temperature(examples.logit, examples.label);
@@ -58,8 +62,8 @@ Reliability reliability_of(const HeadExamples& examples, const HeadCalibration& 
 
 std::string number_or_none(double x) { return std::isnan(x) ? "n/a" : number_text(x, 4); }
 
-std::string to_text(const char* title, std::size_t examples, const Reliability& before, const Reliability& after, const HeadCalibration& head) {
-  std::vector<std::vector<std::string>> rows{{std::string(title) + ", " + count_text(static_cast<std::int64_t>(examples)) + " examples", "as before", head.text()}};
+std::string to_text(const std::string& title, std::size_t examples, const Reliability& before, const Reliability& after, const HeadCalibration& head) {
+  std::vector<std::vector<std::string>> rows{{title + ", " + count_text(static_cast<std::int64_t>(examples)) + " examples", "as before", head.text()}};
   for (const auto& [name, number] : {std::pair("log loss", &Reliability::log_loss), std::pair("ECE", &Reliability::ece), std::pair("predicted / observed", &Reliability::pcoc)})
     rows.push_back({name, number_or_none(before.*number), number_or_none(after.*number)});
   std::vector<std::vector<std::string>> table{{"before: predicted", "observed", "items", "after: predicted", "observed", "items"}};
@@ -113,24 +117,28 @@ void calibrate(const Arguments& arguments) {
   ThreadPool pool(threads_of(line));
 
   const Part valid = examples_of(m, dataset, static_cast<std::size_t>(data::Split::valid), pool);
-  const Calibration fitted{fit(valid.click, isotonic, "click"), fit(valid.conversion, isotonic, "conversion")};
+  const std::vector<std::string>& kinds = model->conversions();
+  Calibration fitted{fit(valid.click, isotonic, "click"), {}};
+  for (std::size_t k = 0; k < valid.conversion.size(); ++k) fitted.conversion.push_back(fit(valid.conversion[k], isotonic, of_kind("conversion", kinds, k)));
   const Part shown = kParts[part] == "valid" ? valid : examples_of(m, dataset, part, pool);
-  const Reliability click[] = {reliability_of(shown.click, m.calibration.click), reliability_of(shown.click, fitted.click)};
-  const Reliability conversion[] = {reliability_of(shown.conversion, m.calibration.conversion), reliability_of(shown.conversion, fitted.conversion)};
   if (line.given("out")) {
     save_model(line.text("out"), m.config, m.features, m.parameters, fitted);
     log_info("calibrate: " + line.text("out") + " has the order of " + line.text("model") + (fitted.fitted() ? " and corrected probabilities" : ", nothing to correct"));
   }
-  if (!line.given("json")) {
-    return print(to_text("pctr", shown.click.label.size(), click[0], click[1], fitted.click) + "\n" +
-                 to_text("pcvr, of clicked items", shown.conversion.label.size(), conversion[0], conversion[1], fitted.conversion));
-  }
-  const auto head = [](const Reliability (&both)[2], const HeadCalibration& h, std::size_t examples) {
-    return Json{{"calibration", h.text()}, {"examples", examples}, {"before", to_json(both[0])}, {"after", to_json(both[1])}};
+  const auto text = [](const std::string& title, const HeadExamples& examples, const HeadCalibration& before, const HeadCalibration& after) {
+    return to_text(title, examples.label.size(), reliability_of(examples, before), reliability_of(examples, after), after);
   };
-  print(json_text(Json{{"model", model->name()}, {"data", dataset.path()}, {"split", kParts[part]},
-                       {"pctr", head(click, fitted.click, shown.click.label.size())},
-                       {"pcvr", head(conversion, fitted.conversion, shown.conversion.label.size())}}) + "\n");
+  const auto json = [](const HeadExamples& examples, const HeadCalibration& before, const HeadCalibration& after) {
+    return Json{{"calibration", after.text()}, {"examples", examples.label.size()}, {"before", to_json(reliability_of(examples, before))},
+                {"after", to_json(reliability_of(examples, after))}};
+  };
+  std::string tables = text("pctr", shown.click, m.calibration.click, fitted.click);
+  Json object{{"model", model->name()}, {"data", dataset.path()}, {"split", kParts[part]}, {"pctr", json(shown.click, m.calibration.click, fitted.click)}};
+  for (std::size_t k = 0; k < shown.conversion.size(); ++k) {
+    tables += "\n" + text(of_kind("pcvr", kinds, k) + ", of clicked items", shown.conversion[k], m.calibration.conversion[k], fitted.conversion[k]);
+    object[of_kind("pcvr", kinds, k)] = json(shown.conversion[k], m.calibration.conversion[k], fitted.conversion[k]);
+  }
+  print(line.given("json") ? json_text(object) + "\n" : tables);
 }
 
 }  // namespace piano::tools

@@ -9,6 +9,7 @@
 #include "engine/base/json_text.h"
 #include "engine/base/log.h"
 #include "piano/collaborative.h"
+#include "piano/evaluation_probabilities.h"
 #include "piano/evaluation_set.h"
 #include "piano/model_predictions.h"
 #include "piano/models.h"
@@ -21,9 +22,10 @@ namespace piano::tools {
 namespace {
 
 // Headline rows of the table of all lists.
-std::vector<Row> headlines(const Report& report) {
-  std::vector<std::string> names{"gap closed", "true conversions a list", "gap closed, whole orders", "pctr AUC", "pcvr AUC", "P_ctr AUC", "P_cvr AUC"};
-  for (const RankingMetric& m : ranking_metrics()) {
+std::vector<Row> headlines(const Report& report, const LabelledLists& lists) {
+  std::vector<std::string> names{"gap closed", "true conversions a list", "gap closed, whole orders"};
+  for (const ProbabilityTask& task : probability_tasks(lists, ListLabel::any)) names.push_back(task.name + " AUC");
+  for (const RankingMetric& m : ranking_metrics(lists.kinds)) {
     if (m.headline) names.push_back(m.name);
   }
   std::vector<Row> rows;
@@ -60,7 +62,7 @@ void write_per_list(const std::string& path, const data::Dataset& dataset, const
                     const std::vector<Predictions>& systems, const EvaluationOptions& options) {
   std::vector<RankingMetric> metrics;
   std::string header = "request\tuser\tsystem";
-  for (const RankingMetric& metric : ranking_metrics()) {
+  for (const RankingMetric& metric : ranking_metrics(lists.kinds)) {
     if (!metric.headline || (metric.gain == Gain::true_conversion && lists.true_conversion.empty())) continue;
     metrics.push_back(metric);
     header += "\t" + metric.name;
@@ -150,7 +152,7 @@ void evaluate(const Arguments& arguments) {
 
   Report report = piano::evaluate(set.lists, systems, options);
   if (line.given("brief")) {
-    report.tables[0].rows = headlines(report);
+    report.tables[0].rows = headlines(report, set.lists);
     report.tables.resize(1);
   }
   if (!line.given("json")) return print(line.given("brief") ? brief_text(report.tables[0], report.level) : to_text(report));

@@ -85,7 +85,7 @@ class Reranker {
     try {
       const Request& request = worker.parser.parse(line.text);
       parsed = true;
-      append_answer(request.id, model_->name(), worker.session.rerank(request), line.answer);
+      append_answer(request.id, *model_, worker.session.rerank(request), line.answer);
     } catch (const Error& e) {
       if (e.code() != ErrorCode::data) {
         line.failure = std::current_exception();

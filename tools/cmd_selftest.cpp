@@ -102,7 +102,7 @@ void check_serving(Checks& checks, const data::Dataset& dataset, const std::vect
     const Response& answer = session.rerank(parser.parse(lines[static_cast<std::size_t>(requests[i])]));
     for (const Ranked& ranked : answer.ranking) {
       const auto at = static_cast<std::size_t>(logits.offsets[i] + ranked.from - 1);
-      different += ranked.score == ranking_score(m.config, logits.click[at], logits.conversion[at], logits.value[at]) ? 0 : 1;
+      different += ranked.score == ranking_score(m.config, logits, at) ? 0 : 1;
     }
   }
   checks.add("serving", different == 0 && !requests.empty(),

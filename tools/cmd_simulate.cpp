@@ -21,6 +21,7 @@ void simulate(const Arguments& arguments) {
       .value("eta", "X", number_text(defaults.eta, 1), ">= 0: how strongly similar neighbours compete")
       .value("position-bias", "X", number_text(defaults.position_bias, 1), ">= 0: the place r of a list is looked at with chance r^-X")
       .value("swap", "X", number_text(defaults.swap, 1), "0..1: chance that two places of a list change their items, as logs that teach position bias need")
+      .value("kinds", "N", std::to_string(defaults.kinds), "kinds of conversion: 1, without a name, or 2, save and follow")
       .example("piano simulate --requests 50000 --seed 1 --out sim.jsonl --oracle oracle.safetensors");
   if (!line.parse(arguments)) return;
   line.no_files();
@@ -33,6 +34,7 @@ void simulate(const Arguments& arguments) {
   options.eta = line.number("eta");
   options.position_bias = line.number("position-bias");
   options.swap = line.number("swap");
+  options.kinds = static_cast<std::int32_t>(line.integer("kinds", 1, 2));
 
   const std::string out = line.required("out"), oracle_path = line.text("oracle");
   require_distinct({{"--out", out == "-" ? "" : out}, {"--oracle", oracle_path}}, {});

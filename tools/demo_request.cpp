@@ -78,10 +78,7 @@ class Demo {
 std::vector<std::size_t> Demo::order(std::size_t list) const {
   std::vector<std::size_t> places(size(list));
   std::iota(places.begin(), places.end(), std::size_t{0});
-  const auto score = [&](std::size_t i) {
-    const std::size_t at = first(list) + i;
-    return ranking_score(m().config, logits_.click[at], logits_.conversion[at], logits_.value[at]);
-  };
+  const auto score = [&](std::size_t i) { return ranking_score(m().config, logits_, first(list) + i); };
   std::stable_sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return score(a) > score(b); });
   return places;
 }

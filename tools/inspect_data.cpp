@@ -6,6 +6,7 @@
 
 #include "data/dataset.h"
 #include "data/dataset_columns.h"
+#include "data/labels.h"
 #include "tools/inspect.h"
 #include "tools/inspect_suspicions.h"
 #include "tools/output.h"
@@ -88,6 +89,27 @@ Json vectors_of(const data::Dataset& d) {
           {"past_items_with_a_vector", share(past, events)}};
 }
 
+// Each kind of conversion that has a name: a section of its own.
+void describe_kinds(const data::Dataset& d, Json& out, std::vector<std::string>& warnings) {
+  const data::Dataset::Columns& log = d.columns();
+  for (std::size_t k = 0; k < log.strings.kinds.size(); ++k) {
+    double labelled = 0, known = 0, clicks = 0, happened = 0, worth = 0;
+    for (std::size_t c = 0; c < log.item.size(); ++c) {
+      const auto row = static_cast<std::int64_t>(c);
+      labelled += log.labelled[c];
+      if (log.labelled[c] == 0 || log.conversions[k][c] == data::kUnknownLabel) continue;
+      known += 1, clicks += log.click[c], happened += log.conversions[k][c];
+      const double value = log.values[k].has(row) ? log.values[k][row][0] : log.value.has(row) ? log.value[row][0] : 1.0;
+      worth += log.conversions[k][c] * value;
+    }
+    const std::string& kind = log.strings.kinds[k];
+    out["conversion " + kind] = {{"known", share(known, labelled)}, {"given_click", share(happened, clicks)}, {"mean_value", share(worth, happened)}};
+    if (clicks > 0 && happened == 0) warnings.push_back("constant label: no candidate has the conversion '" + kind + "'");
+    if (happened > 0 && happened == clicks)
+      warnings.push_back("every click that the conversion '" + kind + "' is known of has it: name it where it did not happen, too");
+  }
+}
+
 void warn_labels(const Labels& n, std::vector<std::string>& warnings) {
   if (n.labelled == 0) return warnings.push_back("nothing is labelled: fit to be re-ranked, not to train or evaluate");
   if (n.clicks == 0) warnings.push_back("constant label: no candidate was clicked");
@@ -142,6 +164,7 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
                   {"lists_with_a_click", share(n.clicked_lists, n.lists)},
                   {"lists_without_a_click", share(n.lists - n.clicked_lists, n.lists)},
                   {"lists_with_a_conversion", share(n.converted_lists, n.lists)}};
+  describe_kinds(d, out, warnings);
   if (cold.requests > 0) {
     out["unseen_in_test"] = {{"users", share(cold.unseen_users, cold.users)}, {"queries", share(cold.unseen_queries, cold.queries)},
                              {"candidates", share(cold.unseen_candidates, cold.candidates)}};

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/json_text.h"
+#include "piano/evaluation_probabilities.h"
 #include "piano/model_file.h"
 #include "piano/models.h"
 #include "tools/inspect.h"
@@ -60,8 +61,12 @@ void inspect_model(const std::string& path, Json& out, std::vector<std::string>&
   out["name"] = model->name();
   out["changed_options"] = changed(m.config);
   out["config"] = config_of(m.config);
-  if (m.calibration.fitted()) out["calibration"] = {{"click", m.calibration.click.text()}, {"conversion", m.calibration.conversion.text()}};
+  if (m.calibration.fitted()) out["calibration"] = {{"click", m.calibration.click.text()}};
+  for (std::size_t k = 0; k < m.calibration.conversion.size() && m.calibration.fitted(); ++k) {
+    out["calibration"][of_kind("conversion", model->conversions(), k)] = m.calibration.conversion[k].text();
+  }
   out["schema"] = schema_of(m.features);
+  if (!model->conversions().empty()) out["schema"]["conversions"] = model->conversions();
   if (m.features.schema.ngrams.on()) out["ngrams"] = ngrams_json(m.features.schema.ngrams);
   if (m.features.item_vectors.width() > 0) out["item_vectors"] = {{"width", m.features.item_vectors.width()}, {"rows_of_the_table", m.features.item_vectors.size()}};
   out["vocabularies"] = {{"user", m.features.user.rows()}, {"query", m.features.query.rows()}, {"term", m.features.term.rows()},

@@ -18,10 +18,12 @@ Tensor ItemHead::operator()(const Context& ctx, Tensor h, Tensor known, Ragged r
   return known ? add(ctx, logit, wide(ctx, known)) : logit;
 }
 
-ItemHeads ItemHeads::declare(ParameterStore& store, const Config& config, std::int64_t in, std::int64_t known) {
+ItemHeads ItemHeads::declare(ParameterStore& store, const Config& config, const data::FeatureSpace& features, std::int64_t in, std::int64_t known) {
   ItemHeads heads;
   heads.click = ItemHead::declare(store, "head.click", config, in, known);
-  heads.conversion = ItemHead::declare(store, "head.conversion", config, in, known);
+  for (std::size_t k = 0; k < features.schema.kinds(); ++k) {
+    heads.conversion.push_back(ItemHead::declare(store, name_of_kind("head.conversion", k), config, in, known));
+  }
   return heads;
 }
 

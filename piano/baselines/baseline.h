@@ -22,11 +22,12 @@ struct ItemHead {
   Tensor operator()(const Context& ctx, Tensor h, Tensor known, Ragged rows) const;
 };
 
-// The two heads of a model that is trained item by item: head.click and head.conversion.
+// The heads of a model that is trained item by item: head.click, and head.conversion of each kind of conversion.
 struct ItemHeads {
-  ItemHead click, conversion;
+  ItemHead click;
+  std::vector<ItemHead> conversion;
 
-  static ItemHeads declare(ParameterStore& store, const Config& config, std::int64_t in, std::int64_t known);
+  static ItemHeads declare(ParameterStore& store, const Config& config, const data::FeatureSpace& features, std::int64_t in, std::int64_t known);
 };
 
 // A stack of config.model.layers hidden layers of width ffn * d, GELU, dropout: (rows, d) -> (rows, width).
@@ -78,7 +79,9 @@ class Baseline : public Network {
 
   // The logits of what a model made of the candidates, for either task, (rows, in).
   Logits logits(const Context& ctx, const Candidates& c, Tensor for_click, Tensor for_conversion) const {
-    return {heads_.click(ctx, for_click, c.known, c.rows), heads_.conversion(ctx, for_conversion, c.known, c.rows), {}, {}};
+    Logits out{heads_.click(ctx, for_click, c.known, c.rows)};
+    for (std::size_t k = 0; k < heads_.conversion.size(); ++k) out.conversion[k] = heads_.conversion[k](ctx, for_conversion, c.known, c.rows);
+    return out;
   }
 
   RequestEncoder request_;

@@ -13,7 +13,7 @@ Mir::Mir(const Config& config, const data::FeatureSpace& features, ParameterStor
   gru_ = Gru::declare(store, "mir.gru", d, d);
   to_past_ = MultiHeadAttention::declare(store, "mir.past_attention", d, heads, true);
   to_candidates_ = MultiHeadAttention::declare(store, "mir.candidate_attention", d, heads, false);
-  heads_ = ItemHeads::declare(store, config, 3 * d, known);
+  heads_ = ItemHeads::declare(store, config, features, 3 * d, known);
 }
 
 Logits Mir::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
@@ -42,7 +42,7 @@ PearLike::PearLike(const Config& config, const data::FeatureSpace& features, Par
     to_past_.push_back(MultiHeadAttention::declare(store, name + ".attention", d, heads, true));
   }
   norm_ = LayerNorm::declare(store, "encoder.norm", d);
-  heads_ = ItemHeads::declare(store, config, d, known);
+  heads_ = ItemHeads::declare(store, config, features, d, known);
   list_click_ = FeedForward::declare(store, "head.list_click", d, d, 1, config.model.dropout);
 }
 

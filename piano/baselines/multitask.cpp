@@ -25,7 +25,7 @@ Mmoe::Mmoe(const Config& config, const data::FeatureSpace& features, ParameterSt
   experts_ = Experts::declare(store, "expert", config);
   click_gate_ = Linear::declare(store, "gate.click", d, config.model.experts, false);
   conversion_gate_ = Linear::declare(store, "gate.conversion", d, config.model.experts, false);
-  heads_ = ItemHeads::declare(store, config, d, known);
+  heads_ = ItemHeads::declare(store, config, features, d, known);
 }
 
 Logits Mmoe::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
@@ -50,7 +50,7 @@ Ple::Ple(const Config& config, const data::FeatureSpace& features, ParameterStor
     if (m + 1 < config.model.layers) level.shared_gate = Linear::declare(store, name + ".shared.gate", d, 3 * experts, false);
     levels_.push_back(std::move(level));
   }
-  heads_ = ItemHeads::declare(store, config, d, known);
+  heads_ = ItemHeads::declare(store, config, features, d, known);
 }
 
 Logits Ple::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {

@@ -7,7 +7,7 @@ namespace piano {
 Dnn::Dnn(const Config& config, const data::FeatureSpace& features, ParameterStore& store) : Baseline(config, features, store) {
   join_ = Join::declare(store, config, request_, true, 0, 0);
   body_ = Tower::declare(store, "body", config);
-  heads_ = ItemHeads::declare(store, config, body_.width, request_.known_columns());
+  heads_ = ItemHeads::declare(store, config, features, body_.width, request_.known_columns());
 }
 
 Logits Dnn::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {
@@ -22,7 +22,7 @@ Din::Din(const Config& config, const data::FeatureSpace& features, ParameterStor
   activation_ = FeedForward::declare(store, "din.activation", 3 * d, std::max<std::int64_t>(d / 2, 1), 1, config.model.dropout);
   join_ = Join::declare(store, config, request_, true, d, 0);
   body_ = Tower::declare(store, "body", config);
-  heads_ = ItemHeads::declare(store, config, body_.width, request_.known_columns());
+  heads_ = ItemHeads::declare(store, config, features, body_.width, request_.known_columns());
 }
 
 Tensor Din::interest(const Context& ctx, Tensor items, Tensor past, Ragged rows, Ragged history) const {
@@ -62,7 +62,7 @@ Esmm::Esmm(const Config& config, const data::FeatureSpace& features, ParameterSt
   join_ = Join::declare(store, config, request_, true, 0, 0);
   click_tower_ = Tower::declare(store, "tower.click", config);
   conversion_tower_ = Tower::declare(store, "tower.conversion", config);
-  heads_ = ItemHeads::declare(store, config, click_tower_.width, request_.known_columns());
+  heads_ = ItemHeads::declare(store, config, features, click_tower_.width, request_.known_columns());
 }
 
 Logits Esmm::forward(const Context& ctx, const data::Batch& batch, HistoryMemory&) const {

@@ -39,7 +39,9 @@ bool same(const Event& a, const Event& b) {
 }
 bool same(const Candidate& a, const Candidate& b) {
   return a.id == b.id && same_bits(a.score, b.score) && same_bits(a.value, b.value) && same(a.fields, b.fields) && same(a.dense, b.dense) &&
-         same(a.vector, b.vector) && a.click == b.click && a.conversion == b.conversion && a.position == b.position;
+         same(a.vector, b.vector) && a.click == b.click && a.conversion == b.conversion && a.position == b.position &&
+         same_list(a.conversions, b.conversions, [](const KindLabel& x, const KindLabel& y) { return x.kind == y.kind && x.happened == y.happened; }) &&
+         same_list(a.values, b.values, [](const KindValue& x, const KindValue& y) { return x.kind == y.kind && same_bits(x.value, y.value); });
 }
 bool same(const Request& a, const Request& b) {
   return a.id == b.id && a.time == b.time && a.user == b.user && same(a.user_fields, b.user_fields) && same(a.user_dense, b.user_dense) &&
@@ -78,7 +80,7 @@ class Readers {
 
 std::vector<std::string> seeds() {
   std::vector<std::string> lines;
-  for (const char* path : {"tests/data/example_requests.jsonl", "tests/fuzz/seeds/jsonl/full.json", "tests/fuzz/seeds/jsonl/terms.json"}) {
+  for (const char* path : {"tests/data/example_requests.jsonl", "tests/fuzz/seeds/jsonl/full.json", "tests/fuzz/seeds/jsonl/terms.json", "tests/fuzz/seeds/jsonl/kinds.json"}) {
     std::ifstream in(path);
     REQUIRE(in.good());
     for (std::string line; std::getline(in, line);)
@@ -107,6 +109,7 @@ TEST_CASE("lines that are fine take the quick way") {
                            "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\x7f\""})
     taken(named(text));
   taken(" { \"candidates\" :\t[ {\r\n\"id\" : \"a\" , \"dense\" : [ 1 , 2 ] , \"position\" : null } ] , \"query\" : [ 7 , -0 , \"x\" ] } \n");
+  taken(R"({"candidates":[{"id":"a","conversion":{"save":1,"share":0},"value":{"save":-1.5e2}},{"id":"b","conversion": { "save" : 0 } ,"value":2}]})");
   taken(R"({"candidates":[{"id":"a","fields":{}},{"fields":{"x":[],"y":"z"},"id":"b"}],"history":[{}],"user":{},"time":-5,"query":[]})");
 }
 
@@ -132,8 +135,13 @@ TEST_CASE("what is rare or wrong is left to the strict reader, which judges as e
                               R"("history":{})", R"("target":1)"})
     judged("{" + std::string(members) + R"(,"candidates":[{"id":"a"}]})", false);
   for (const char* members : {R"("click":2)", R"("click":1.0)", R"("click":true)", R"("click":-1)", R"("click":1,"click":1)", R"("position":0)",
+                              R"("conversion":{})", R"("conversion":{"a":2})", R"("conversion":{"a":1,"a":1})", R"("conversion":{"a":1,})",
+                              R"("conversion":[1])", R"("value":{})", R"("value":{"a":null})", R"("value":{"a":1e39})",
                               R"("position":4294967297)", R"("position":nul)", R"("position":1.0)", R"("score":null)", R"("id":"b")"})
     judged(R"({"candidates":[{"id":"a",)" + std::string(members) + "}]}", false);
+
+  for (const char* members : {R"("conversion":{"":1})", R"("value":{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0})"})  // for RequestChecker
+    judged(R"({"candidates":[{"id":"a",)" + std::string(members) + "}]}", true);
 
   const std::string good = named("\"a\"");
   judged("\xef\xbb\xbf" + good, true);

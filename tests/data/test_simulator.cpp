@@ -97,6 +97,31 @@ TEST_CASE("lines are valid, labelled synthetic, in time order, by the first rank
   CHECK(std::abs(conversions - expected_conversions) < 0.10 * expected_conversions);
 }
 
+TEST_CASE("two kinds of conversion: saves are what conversions are, follows are more of the same log") {
+  SimulatorOptions options = small();
+  const std::string plain = run(options);
+  options.kinds = 2;
+  std::vector<int> conversions, saves;
+  double clicks = 0, follows = 0;
+  each_line(plain, [&](const Request& request) {
+    for (const Candidate& c : request.candidates) conversions.push_back(*c.conversion), clicks += *c.click;
+  });
+  each_line(run(options), [&](const Request& request) {
+    for (const Candidate& c : request.candidates) {
+      REQUIRE(c.conversions.size() == 2);
+      CHECK(c.conversions[0].kind == "follow");
+      CHECK(c.values[0].value == 3);
+      saves.push_back(c.conversions[1].happened), follows += c.conversions[0].happened;
+      if (c.conversions[0].happened) CHECK(*c.click);
+    }
+  });
+  CHECK(conversions == saves);
+  CHECK(follows > 0.05 * clicks);
+  CHECK(follows < 0.3 * clicks);
+  options.kinds = 3;
+  CHECK_THROWS_AS(run(options), Error);
+}
+
 TEST_CASE("each dial turns its own effect and nothing else") {
   SimulatorOptions options = small();
   SimulatorOracle with, without;

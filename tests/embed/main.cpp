@@ -61,12 +61,12 @@ class OwnedRequest {
 // Every bit of an answer, as text.
 std::string bits_of(const piano::Response& response) {
   std::string bits = std::to_string(std::bit_cast<std::uint32_t>(response.list_ctr)) + " " +
-                     std::to_string(std::bit_cast<std::uint32_t>(response.list_cvr));
+                     std::to_string(std::bit_cast<std::uint32_t>(response.list_cvr[0]));
   for (const piano::Ranked& item : response.ranking) {
     bits.append("\n").append(item.id);
     bits += " " + std::to_string(item.rank) + " " + std::to_string(item.from) + " " +
             std::to_string(std::bit_cast<std::uint64_t>(item.score)) + " " + std::to_string(std::bit_cast<std::uint32_t>(item.ctr)) + " " +
-            std::to_string(std::bit_cast<std::uint32_t>(item.cvr));
+            std::to_string(std::bit_cast<std::uint32_t>(item.cvr[0]));
   }
   return bits;
 }

@@ -12,7 +12,13 @@ struct ModelFile {
 
   explicit ModelFile(const std::string& name)
       : file(path(name)), config(bench::config_of(file.metadata().at("config"))),
-        features(bench::feature_space(file.find("batch.dense") == nullptr ? bench::bare_world() : bench::World{})) {}
+        features(bench::feature_space(world())) {}
+
+  bench::World world() const {
+    bench::World w = file.find("batch.dense") == nullptr ? bench::bare_world() : bench::World{};
+    if (file.at("batch.conversion").shape.size() == 2) w.kinds = {"kept", "shared"};
+    return w;
+  }
 
   data::Batch batch(const std::string& prefix) const {
     const auto integers = [&](const std::string& name) { return ints(file, prefix + "." + name); };
@@ -47,6 +53,8 @@ struct ModelFile {
     if (file.find(prefix + ".position") != nullptr) b.position = integers("position");
     b.click = reals("click");
     b.conversion = reals("conversion");
+    b.kinds = static_cast<std::int32_t>(features.schema.kinds());
+    if (file.find(prefix + ".value") != nullptr) b.value = reals("value");
     b.labelled = reals("labelled");
     return b;
   }

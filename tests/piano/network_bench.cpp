@@ -100,7 +100,9 @@ data::Batch select(const data::Batch& b, const Rows& lists, const Rows& offsets,
   out.position = take(b.position, candidates, n);
   out.score = take(b.score, candidates, n);
   out.click = take(b.click, candidates, n);
+  out.kinds = b.kinds;
   out.conversion = take(b.conversion, candidates, n);
+  out.value = take(b.value, candidates, n);
   out.labelled = take(b.labelled, candidates, n);
   for (std::size_t l = 0; l < lists.size(); ++l) {
     for (std::int32_t i = offsets[l]; i < offsets[l + 1]; ++i) out.rank.push_back(i - offsets[l]);
@@ -126,6 +128,7 @@ data::FeatureSpace feature_space(const World& w) {
   f.item_fields = dummies(w.item_fields, f.schema.item_fields);
   f.schema.user_dense = w.user_dense, f.schema.item_dense = w.item_dense, f.schema.item_vector = w.item_vector;
   f.schema.has_score = w.score;
+  f.schema.conversions = w.kinds;
   f.schema.match_actions = w.match_actions, f.schema.match_fields = w.match_fields;
   return f;
 }
@@ -191,6 +194,15 @@ data::Batch random_batch(const World& w, const std::vector<Extent>& lists, std::
     b.offsets.push_back(b.offsets.back() + extent.candidates);
   }
   b.history_item.fields.resize(w.item_fields.size());
+  if (w.kinds.empty()) return b;
+  b.kinds = static_cast<std::int32_t>(w.kinds.size());
+  b.conversion.clear();
+  for (const float click : b.click) {
+    for (std::size_t k = 0; k < w.kinds.size(); ++k) {
+      b.conversion.push_back(random.uniform() < 0.2 ? float{data::kUnknownLabel} : random.uniform() < 0.5 ? click : 0.0f);
+      b.value.push_back(static_cast<float>(random.normal()));
+    }
+  }
   return b;
 }
 
@@ -228,6 +240,18 @@ LossCounts counts(const data::Batch& b) {
     c.clicked += static_cast<std::int64_t>(t.click);
   }
   for (const float labelled : b.labelled) c.items += labelled > 0;
+  const auto kinds = static_cast<std::size_t>(b.kinds);
+  for (std::size_t k = 0; k < kinds; ++k) {
+    LossCounts::Unknown& unknown = c.unknown[k];
+    for (std::int32_t l = 0; l < b.lists; ++l) {
+      const ListTargets t = list_targets(b, l, ListLabel::count, k);
+      unknown.lists += t.labelled && !t.known;
+    }
+    for (std::size_t i = 0; i < b.labelled.size(); ++i) {
+      if (b.labelled[i] == 0 || b.conversion[i * kinds + k] != float{data::kUnknownLabel}) continue;
+      unknown.items += 1, unknown.clicked += b.click[i] > 0;
+    }
+  }
   return c;
 }
 
@@ -249,7 +273,7 @@ Config small_config(const std::string& lines) {
 }
 
 Bench::Bench(const Config& c, const data::FeatureSpace& features, const Device& device, std::uint64_t seed)
-    : config(c), weights(loss_weights(c)), store(device.dtype), network(make_network(c, features, store)), device_(device) {
+    : config(c), weights(loss_weights(c, features.schema.kinds())), store(device.dtype), network(make_network(c, features, store)), device_(device) {
   if (c.loss.weighting == LossWeighting::uncertainty) declare_log_variances(store, weights);
   store.allocate();
   initialise(store, seed);
@@ -268,8 +292,16 @@ Context Bench::context() {
 }
 
 Scores read(const Logits& logits) {
-  const auto values = [](const Tensor& t) { return t ? golden::values(t) : std::vector<double>(); };
-  return {values(logits.click), values(logits.conversion), values(logits.list_click), values(logits.list_conversion)};
+  const auto values = [](std::span<const Tensor> columns) {
+    std::vector<double> all;
+    for (const Tensor& t : columns) {
+      if (!t) continue;
+      const std::vector<double> column = golden::values(t);
+      all.insert(all.end(), column.begin(), column.end());
+    }
+    return all;
+  };
+  return {values({&logits.click, 1}), values(logits.conversion), values({&logits.list_click, 1}), values(logits.list_conversion)};
 }
 
 Scores Bench::scores(const data::Batch& batch) { return read((*network)(context(), batch)); }

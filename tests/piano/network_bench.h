@@ -21,6 +21,7 @@ struct World {
   std::int32_t user_dense = 2, item_dense = 2, item_vector = 3;
   bool score = true;
   std::vector<std::string> match_actions{"play"}, match_fields{"artist"};
+  std::vector<std::string> kinds;  // of conversion
 };
 World bare_world();  // ids alone
 
@@ -47,7 +48,7 @@ Config config_of(const std::string& lines);
 // Small: d 8, 2 heads, 1 block, as far as the model reads them, and then `lines`.
 Config small_config(const std::string& lines = "");
 
-// Empty where the model gives none.
+// Empty where the model gives none; of several kinds of conversion, kind after kind.
 struct Scores {
   std::vector<double> click, conversion, list_click, list_conversion;
   bool operator==(const Scores&) const = default;

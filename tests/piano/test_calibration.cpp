@@ -101,7 +101,7 @@ TEST_CASE("a calibrated model: the same order and scores to the bit, other proba
   const World world;
   const Model::Impl& m = world.model->impl();
   const Examples e = drawn(500, 1, [](double x) { return sigmoid(x / 3); });
-  const Calibration calibration{HeadCalibration::isotonic(e.logit, e.label), HeadCalibration::temperature(e.logit, e.label)};
+  const Calibration calibration{HeadCalibration::isotonic(e.logit, e.label), {HeadCalibration::temperature(e.logit, e.label)}};
   save_model(world.folder / "calibrated", m.config, m.features, m.parameters, calibration);
   save_model(world.folder / "plain", m.config, m.features, m.parameters);
   CHECK(read_all(world.folder / "plain") == read_all(world.folder / "model"));

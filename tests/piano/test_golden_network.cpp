@@ -10,7 +10,7 @@ using namespace piano;
 namespace {
 
 constexpr const char* kCases[] = {"default",   "query_user", "count_mean", "mode_mean",  "item_only",
-                                  "qdir_off", "no_null",    "bare",       "no_history", "one_by_one", "lambda", "displayed", "uncertainty",
+                                  "qdir_off", "no_null",    "bare",       "no_history", "one_by_one", "lambda", "displayed", "uncertainty", "kinds",
                                   "dnn",      "din",        "din_no_history", "esmm",
                                   "dlcm",     "prm",        "setrank",    "setrank_induced",
                                   "mmoe",     "ple",        "mir",        "pear"};
@@ -71,7 +71,7 @@ TEST_CASE("each term of the loss is PyTorch's") {
   bench::Bench model(golden_model.config, golden_model.features, reference_device(DType::f64));
   golden_model.load_parameters(model);
   const Context ctx = model.context();
-  std::array<double, kLossTerms> terms{};
+  LossTerms terms{};
   loss(ctx, (*model.network)(ctx, batch), batch, loss_weights(golden_model.config), bench::counts(batch), &terms);
   for (std::size_t t = 0; t < kLossTerms; ++t) {
     CAPTURE(kLossNames[t]);

@@ -156,7 +156,7 @@ TEST_CASE("list_search: served as evaluated, whatever the threads; the logged po
   std::vector<double> found, by_score;
   for (std::size_t i = 0; i < a.click.size(); ++i) {
     found.push_back(-a.place[i]);
-    by_score.push_back(ranking_score(model.config, a.click[i], a.conversion[i], a.value[i]));
+    by_score.push_back(ranking_score(model.config, a, i));
   }
   const std::vector<JudgedOrders> judged = shared.judge(data, requests, std::vector<std::span<const double>>{found, by_score});
 
@@ -169,9 +169,9 @@ TEST_CASE("list_search: served as evaluated, whatever the threads; the logged po
     request.candidates = candidates;
     const Response& response = session.rerank(request);
     CHECK(response.list_ctr == static_cast<float>(sigmoid(judged[0].list_click[l])));
-    CHECK(response.list_cvr == static_cast<float>(sigmoid(judged[0].list_conversion[l])));
-    CHECK(order_value(model.config, judged[0].list_click[l], judged[0].list_conversion[l]) >=
-          order_value(model.config, judged[1].list_click[l], judged[1].list_conversion[l]));
+    CHECK(response.list_cvr[0] == static_cast<float>(sigmoid(judged[0].list_conversion[l])));
+    const auto worth = [&](const JudgedOrders& orders) { return order_value(model.config, orders.list_click[l], {&orders.list_conversion[l], 1}); };
+    CHECK(worth(judged[0]) >= worth(judged[1]));
     const std::vector<Ranked> ranking = copy(response);
     for (const Ranked& r : ranking) {
       const auto row = static_cast<std::size_t>(a.offsets[l] + r.from - 1);

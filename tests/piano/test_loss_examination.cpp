@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/core/device.h"
 #include "piano/config.h"
+#include "piano/loss.h"
 #include "piano/loss_examination.h"
 #include "piano/predictor.h"
 
@@ -27,7 +28,7 @@ data::Batch batch() {
   return b;
 }
 
-const std::vector<double> kClick{0.3, -1.0, 2.0, -0.2, 0.9, 5.0}, kConversion{1.0, 0.4, -0.7, 0.1, 0.0, 5.0};
+const std::vector<double> kClicks{0.3, -1.0, 2.0, -0.2, 0.9, 5.0}, kConverts{1.0, 0.4, -0.7, 0.1, 0.0, 5.0};
 
 std::string refusal_of(const std::vector<std::string>& assignments) {
   Config config;
@@ -54,11 +55,15 @@ TEST_CASE("the sums over a batch are those of its labelled items") {
     double click = 0, conversion = 0;
     for (std::size_t i = 0; i < 5; ++i) {
       const double y = static_cast<double>(b.click[i]), z = static_cast<double>(b.conversion[i]);
-      click += loss.click_term(kClick[i], y, b.position[i]);
-      conversion += loss.conversion_term(kConversion[i], y, z, b.position[i]);
+      click += loss.click_term(kClicks[i], y, b.position[i]);
+      conversion += loss.conversion_term(kConverts[i], y, z, b.position[i]);
     }
-    CHECK(loss.click(ctx, ctx.constant(kClick, {6, 1}), b).item() == Approx(click).epsilon(1e-5));
-    CHECK(loss.conversion(ctx, ctx.constant(kConversion, {6, 1}), b).item() == Approx(conversion).epsilon(1e-5));
+    CHECK(loss.click(ctx, ctx.constant(kClicks, {6, 1}), b).item() == Approx(click).epsilon(1e-5));
+    LossWeights weights;
+    weights.term[kConversion] = 1, weights.examination = loss;
+    Logits logits{ctx.constant(kClicks, {6, 1})};
+    logits.conversion[0] = ctx.constant(kConverts, {6, 1});
+    CHECK(piano::loss(ctx, logits, b, weights, {}).item() == Approx(conversion).epsilon(1e-5));
   }
 }
 

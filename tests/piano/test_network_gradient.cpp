@@ -16,6 +16,8 @@ struct Variant {
 
 std::vector<Variant> variants() {
   const bench::World full, bare = bench::bare_world();
+  bench::World kinds;
+  kinds.kinds = {"purchase", "save", "share"};
   const std::vector<bench::Extent> mixed{{5, 3}, {1, 0}, {2, 1}};
   return {{"default", "loss.listwise=0.5\nmodel.layers=2", full, mixed},
           {"query+user, fraction", "qdir.query=query+user\nqdir.value=query\nlist.label=fraction", full, mixed},
@@ -32,6 +34,11 @@ std::vector<Variant> variants() {
           {"LambdaLoss", "loss.listwise=2\nloss.listwise_kind=lambda", full, {{9, 3}, {5, 0}, {1, 1}}},
           {"displayed, not all shown", "encoder.position=displayed\nencoder.positions=3", full, mixed},
           {"uncertainty", "loss.weighting=uncertainty\nloss.listwise=0.5", full, mixed},
+          {"kinds of conversion", "loss.listwise=0.5\nloss.listwise_value=true\nrank.conversion_weights=1 0 0.25", kinds, mixed},
+          {"kinds, fraction, uncertainty", "list.label=fraction\nloss.weighting=uncertainty", kinds, mixed},
+          {"kinds, examination", "loss.examination=weighted\nloss.theta=1 0.6 0.3", kinds, mixed},
+          {"kinds, ple", "model=ple\nmodel.experts=2", kinds, mixed},
+          {"kinds, prm", "model=prm\nloss.listwise_value=true", kinds, mixed},
           {"pear, uncertainty", "model=pear\nloss.weighting=uncertainty", bare, mixed},
           {"dnn", "model=dnn\nmodel.layers=2", full, mixed},
           {"din", "model=din", full, mixed},

@@ -86,7 +86,7 @@ TEST_CASE("serving: rerank and evaluation see the same numbers, whatever the bat
     for (const Ranked& r : response.ranking) {
       const auto i = static_cast<std::size_t>(a.offsets[l] + r.from - 1);
       CHECK(r.ctr == static_cast<float>(sigmoid(a.click[i])));
-      CHECK(r.score == ranking_score(model.config, a.click[i], a.conversion[i], a.value[i]));
+      CHECK(r.score == ranking_score(model.config, a, i));
     }
   }
 }

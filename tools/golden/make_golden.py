@@ -57,6 +57,7 @@ CASES = {
     "lambda": ({"loss.listwise_kind": "lambda", "loss.lambda": 0.5}, BARE_WORLD, LISTS),
     "displayed": ({"encoder.position": "displayed"}, WORLD, LISTS),
     "uncertainty": ({"loss.weighting": "uncertainty", "loss.listwise": 0.0}, BARE_WORLD, OTHER_LISTS),
+    "kinds": ({"loss.listwise_value": True, "rank.conversion_weights": "1 0.5"}, WORLD | {"kinds": 2}, LISTS),
 }
 
 # The baselines: name -> (options, world, lists). They read no option of QDIR, IAN and the lists' losses.
@@ -118,6 +119,14 @@ def draw_request(rng, w, n, t):
             "candidates": candidates}
 
 
+def draw_kinds(rng, batch):
+    """Two kinds of conversion in place of one: labels, of which None is not known, and values."""
+    for r, request in enumerate(batch):
+        for i, item in enumerate(request["candidates"]):
+            second = None if (r, i) in ((0, 0), (3, 1)) else item["click"] * float(rng.random() < 0.5)
+            item |= {"conversion": [item["conversion"], second], "value": [float(v) for v in 1 + 0.5 * float32(rng, 2)]}
+
+
 def draw_parameters(rng, shapes):
     out = {}
     for name, shape in shapes.items():
@@ -177,8 +186,13 @@ def batch_tensors(prefix, w, batch):
     for name, wanted in (("dense", w["item_dense"]), ("vector", w["item_vector"]), ("match", w["match"]), ("score", w["score"])):
         if wanted:
             floats(name, [i[name] for i in items])
-    for name in ("click", "conversion", "labelled"):
+    for name in ("click", "labelled"):
         floats(name, [i[name] for i in items])
+    if "value" in items[0]:  # several kinds of conversion; 2: not known
+        floats("conversion", [[2.0 if z is None else z for z in i["conversion"]] for i in items])
+        floats("value", [i["value"] for i in items])
+    else:
+        floats("conversion", [i["conversion"] for i in items])
     if "position" in items[0]:
         ints("position", [i["position"] for i in items])
     return out
@@ -219,10 +233,15 @@ def make_model(folder, name, seed):
         for request in batch:
             for item, position in zip(request["candidates"], [2, 9, 1, 0, 3] if len(request["candidates"]) == 5 else [2, 1]):
                 item |= {"position": position} | ({"labelled": 0.0} if position == 0 else {})
+    if w.get("kinds", 1) > 1:
+        draw_kinds(rng, batch)
     values = draw_parameters(rng, code_of(c).shapes(c, w))
     p = as_leaves(values)
     total, terms, logits = forward_batch(p, c, w, batch)
     total.backward()
+    if w.get("kinds", 1) > 1:  # kind after kind
+        for k in ("conversion", "list_conversion"):
+            logits[k] = torch.cat([logits[k], logits.pop(k + ".1")])
     tensors = batch_tensors("batch", w, batch)
     tensors |= {"param." + k: v for k, v in values.items()}
     tensors |= {"grad." + k: gradient(v) for k, v in p.items()}

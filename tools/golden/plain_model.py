@@ -83,7 +83,8 @@ def shapes(c, w):
     out |= norm_shapes("encoder.norm", d)
     matched = match_heads(c) * (1 + w["match_fields"])
     seen = 2 * d if c["ian.feedback"] else d
-    for head, width in (("click", seen), ("conversion", seen), ("list_click", d), ("list_conversion", d)):
+    heads = [("click", seen)] + [("conversion" + k, seen) for k in kinds(w)] + [("list_click", d)] + [("list_conversion" + k, d) for k in kinds(w)]
+    for head, width in heads:
         out |= feed_forward_shapes("head." + head, width, d, 1)
         if not head.startswith("list"):
             out |= linear_shapes(f"head.{head}.wide", numbers, 1, bias=False) if numbers else {}
@@ -188,8 +189,11 @@ def forward(p, c, w, request):
             logits = logits + linear(p, name + ".wide", torch.stack(wide))[:, 0]
         return logits if matched is None else logits + linear(p, name + ".match", matched)[:, 0]
 
-    return {"click": item_head("head.click"), "conversion": item_head("head.conversion"),
-            "list_click": feed_forward(p, "head.list_click", h_0)[0], "list_conversion": feed_forward(p, "head.list_conversion", h_0)[0]}
+    out = {"click": item_head("head.click"), "list_click": feed_forward(p, "head.list_click", h_0)[0]}
+    for kind in kinds(w):
+        out |= {"conversion" + kind: item_head("head.conversion" + kind),
+                "list_conversion" + kind: feed_forward(p, "head.list_conversion" + kind, h_0)[0]}
+    return out
 
 
 def bce(p, y):
@@ -212,41 +216,62 @@ def lambda_loss(scores, gains):
     return total
 
 
+def kinds(w):
+    """What is added to the names of each kind of conversion's parameters."""
+    return [""] + [f".{k}" for k in range(1, w.get("kinds", 1))]
+
+
 def loss(c, batch, logits):
-    """Item terms are means over the labelled candidates of the batch, list terms over the lists that have one. Returns (total, terms)."""
-    sums = {k: torch.zeros((), dtype=DTYPE) for k in ("click", "conversion", "list_click", "list_conversion", "listwise")}
-    items, lists, positive_lists = 0, 0, 0
+    """Item terms are means over the labelled candidates of the batch, list terms over the lists that have one; of a kind of conversion, where it is
+    known. Returns (total, terms)."""
+    suffixes = [k.removeprefix("conversion") for k in logits[0] if k.startswith("conversion")]
+    names = ["click"] + ["conversion" + k for k in suffixes] + ["list_click"] + ["list_conversion" + k for k in suffixes] + ["listwise"]
+    sums, counts = {k: torch.zeros((), dtype=DTYPE) for k in names}, dict.fromkeys(names, 0)
+    weights = [float(v) for v in c.get("rank.conversion_weights", "1").split()]
+
+    def add(name, value):
+        sums[name] = sums[name] + value
+        counts[name] += 1
+
     for request, out in zip(batch, logits):
         known = [i for i, item in enumerate(request["candidates"]) if item["labelled"]]
         y = [request["candidates"][i]["click"] for i in known]
-        z = [request["candidates"][i]["conversion"] for i in known]
-        pctr, pcvr = torch.sigmoid(out["click"]), torch.sigmoid(out["conversion"])
+        several = lambda x: x if isinstance(x, list) else [x]
+        z = [several(request["candidates"][i]["conversion"]) for i in known]  # of each kind, None where it is not known
+        pctr, pcvr = torch.sigmoid(out["click"]), [torch.sigmoid(out["conversion" + k]) for k in suffixes]
         for i, yi, zi in zip(known, y, z):
-            sums["click"] = sums["click"] + bce(pctr[i], yi)
-            sums["conversion"] = sums["conversion"] + bce(pctr[i] * pcvr[i], zi)
-        items += len(known)
+            add("click", bce(pctr[i], yi))
+            for k, suffix in enumerate(suffixes):
+                if zi[k] is not None:
+                    add("conversion" + suffix, bce(pctr[i] * pcvr[k][i], zi[k]))
         if not known:
             continue
-        lists += 1
+
         label = c["list.label"]
-        if label == "count":
-            for key, count in (("list_click", sum(y)), ("list_conversion", sum(z))):
-                rate = F.softplus(out[key], threshold=1000)
-                sums[key] = sums[key] + rate - count * torch.log(rate)
-        else:
-            clicks, conversions = (float(sum(y) > 0), float(sum(z) > 0)) if label == "any" else (sum(y) / len(y), sum(z) / len(z))
-            p_ctr, p_cvr = torch.sigmoid(out["list_click"]), torch.sigmoid(out["list_conversion"])
-            sums["list_click"] = sums["list_click"] + bce(p_ctr, clicks)
-            sums["list_conversion"] = sums["list_conversion"] + bce(p_ctr * p_cvr, conversions)
-        gains = {i: yi + c["loss.lambda"] * zi for i, yi, zi in zip(known, y, z)}
+        def list_label(labels):
+            return {"count": sum(labels), "any": float(sum(labels) > 0), "fraction": sum(labels) / len(labels)}[label]
+
+        def list_term(name, labels, p):
+            if label != "count":
+                return add(name, bce(p, list_label(labels)))
+            rate = F.softplus(out[name], threshold=1000)
+            add(name, rate - list_label(labels) * torch.log(rate))
+
+        p_ctr = torch.sigmoid(out["list_click"])
+        list_term("list_click", y, p_ctr)
+        for k, suffix in enumerate(suffixes):
+            if all(zi[k] is not None for zi in z):
+                list_term("list_conversion" + suffix, [zi[k] for zi in z], p_ctr * torch.sigmoid(out["list_conversion" + suffix]))
+
+        worth = lambda i, k: max(request["candidates"][i]["value"][k], 0) if c.get("loss.listwise_value") else 1.0
+        gains = {i: yi + c["loss.lambda"] * sum(weights[k] * worth(i, k) * (zi[k] or 0) for k in range(len(suffixes)))
+                 for i, yi, zi in zip(known, y, z)}
         if sum(gains.values()) > 0:
-            positive_lists += 1
-            scores = (torch.log(pctr) + torch.log(pcvr))[known]
+            scores = (torch.log(pctr) + torch.log(sum(w * p for w, p in zip(weights, pcvr))))[known]
             if c.get("loss.listwise_kind") == "lambda":
-                sums["listwise"] = sums["listwise"] + lambda_loss(scores, list(gains.values()))
+                add("listwise", lambda_loss(scores, list(gains.values())))
                 continue
             shares = torch.tensor(list(gains.values()), dtype=DTYPE) / sum(gains.values())
-            sums["listwise"] = sums["listwise"] - (shares * torch.log_softmax(scores, 0)).sum()
-    counts = {"click": items, "conversion": items, "list_click": lists, "list_conversion": lists, "listwise": positive_lists}
+            add("listwise", -(shares * torch.log_softmax(scores, 0)).sum())
     terms = {k: v / max(counts[k], 1) for k, v in sums.items()}
-    return sum(c["loss." + k] * v for k, v in terms.items()), terms
+    return sum(c["loss." + k.split(".")[0]] * v for k, v in terms.items()), terms
