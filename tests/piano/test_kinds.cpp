@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "piano/calibration.h"
 #include "piano/evaluation_pool.h"
@@ -178,7 +179,8 @@ TEST_CASE("kinds: trained, saved, served: each head knows its own kind, and an a
   CHECK(SafetensorsFile(folder / "m").metadata().at("min_reader_version") == "5");
 
   const Model::Impl& m = model->impl();
-  const std::vector<std::int64_t> requests = d.requests(data::Split::test);
+  std::vector<std::int64_t> requests(static_cast<std::size_t>(d.size()));
+  std::iota(requests.begin(), requests.end(), 0);
   data::BatchBuilder builder(m.features, m.limits());
   builder.attach(d);
   const EvaluationSet set = evaluation_set(d, requests, m.features, builder);
