@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "data/batch.h"
 #include "engine/core/context.h"
 
 namespace piano {
@@ -21,6 +22,15 @@ std::span<const std::int32_t> indices(const Context& ctx, std::int32_t n, Fill f
 inline Ragged one_row_per_list(const Context& ctx, std::int32_t lists) {
   const auto offsets = indices(ctx, lists + 1, [&](std::int32_t* out) { for (std::int32_t l = 0; l <= lists; ++l) out[l] = l; });
   return {offsets.data(), lists};
+}
+
+// A constant column, one number a candidate: value(row).
+template <class Value>
+Tensor column_of(const Context& ctx, const data::Batch& batch, Value value) {
+  const std::int32_t n = batch.rows();
+  auto* values = ctx.arena->array<float>(std::max(n, 1));
+  for (std::int32_t i = 0; i < n; ++i) values[i] = static_cast<float>(value(static_cast<std::size_t>(i)));
+  return ctx.constant(std::span<const float>{values, static_cast<std::size_t>(n)}, {n, 1});
 }
 
 // The list of each row: gathering by it gives every candidate its list's vector.

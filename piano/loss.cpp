@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/ops/ops.h"
+#include "piano/batch_rows.h"
 #include "piano/models.h"
 
 namespace piano {
@@ -25,15 +26,6 @@ bool is_known(const data::Batch& batch, std::size_t row, std::size_t kind) {
   return batch.labelled[row] != 0 && batch.conversion[row * static_cast<std::size_t>(batch.kinds) + kind] != float{data::kUnknownLabel};
 }
 
-// A constant column of the batch, value(row).
-template <class Value>
-Tensor column(const Context& ctx, const data::Batch& batch, Value value) {
-  const std::int32_t n = batch.rows();
-  auto* values = ctx.arena->array<float>(std::max(n, 1));
-  for (std::int32_t i = 0; i < n; ++i) values[i] = static_cast<float>(value(static_cast<std::size_t>(i)));
-  return ctx.constant(std::span<const float>{values, static_cast<std::size_t>(n)}, {n, 1});
-}
-
 // log sum_k w_k sigmoid(a) sigmoid(b_k), what the listwise loss sorts by: log(e^x + e^y) = x - log sigmoid(x - y).
 Tensor log_product(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights) {
   Tensor sum;
@@ -41,7 +33,7 @@ Tensor log_product(const Context& ctx, const Logits& logits, const data::Batch& 
     const auto w = static_cast<float>(weights.kind_weight[k]);
     if (w == 0) continue;
     Tensor one = log_sigmoid(ctx, logits.conversion[k]);
-    if (w != 1) one = add(ctx, one, column(ctx, batch, [&](std::size_t) { return std::log(w); }));
+    if (w != 1) one = add(ctx, one, column_of(ctx, batch, [&](std::size_t) { return std::log(w); }));
     const auto difference = [&] { return add(ctx, sum, scale(ctx, one, -1)); };
     sum = sum ? add(ctx, sum, scale(ctx, log_sigmoid(ctx, difference()), -1)) : one;
   }
@@ -128,8 +120,8 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
     if (!wanted(conversion_term(k))) continue;
     const LossCounts::Unknown& unknown = counts.unknown[k];
     const bool of_clicked = weights.clicked_items || weights.examination;  // else of all: the entire space
-    const Tensor happened = column(ctx, batch, [&](std::size_t i) { return is_known(batch, i, k) ? batch.conversion[i * kinds + k] : 0.0f; });
-    const Tensor counted = column(ctx, batch, [&](std::size_t i) {
+    const Tensor happened = column_of(ctx, batch, [&](std::size_t i) { return is_known(batch, i, k) ? batch.conversion[i * kinds + k] : 0.0f; });
+    const Tensor counted = column_of(ctx, batch, [&](std::size_t i) {
       if (!is_known(batch, i, k)) return 0.0f;
       if (!of_clicked) return 1.0f;
       return weights.examination ? static_cast<float>(static_cast<double>(batch.click[i]) * weights.examination.weight(batch.position[i])) : batch.click[i];

@@ -3,19 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "piano/batch_rows.h"
 #include "piano/predictor.h"
 
 namespace piano {
 namespace {
-
-// A constant column of the batch, value(row).
-template <class Value>
-Tensor column(const Context& ctx, const data::Batch& batch, Value value) {
-  const std::int32_t n = batch.rows();
-  auto* values = ctx.arena->array<float>(std::max(n, 1));
-  for (std::int32_t i = 0; i < n; ++i) values[i] = static_cast<float>(value(static_cast<std::size_t>(i)));
-  return ctx.constant(std::span<const float>{values, static_cast<std::size_t>(n)}, {n, 1});
-}
 
 double cross_entropy(double logit, double label) { return softplus(logit) - label * logit; }
 
@@ -33,10 +25,10 @@ double ExaminationLoss::weight(std::int32_t position) const {
 Tensor ExaminationLoss::click(const Context& ctx, Tensor logit, const data::Batch& batch) const {
   const Tensor labelled = ctx.constant(batch.labelled, {batch.rows(), 1});  // (rows, 1)
   if (mode == LossExamination::weighted) {
-    const Tensor target = column(ctx, batch, [&](std::size_t i) { return static_cast<double>(batch.click[i]) * weight(batch.position[i]); });
+    const Tensor target = column_of(ctx, batch, [&](std::size_t i) { return static_cast<double>(batch.click[i]) * weight(batch.position[i]); });
     return bce_with_logits(ctx, logit, target, labelled);
   }
-  const Tensor examined = column(ctx, batch, [&](std::size_t i) {  // theta as a logit: product_bce is the BCE of theta sigmoid(a)
+  const Tensor examined = column_of(ctx, batch, [&](std::size_t i) {  // theta as a logit: product_bce is the BCE of theta sigmoid(a)
     const double t = at(batch.position[i]);
     return std::log(t) - std::log1p(-t);
   });

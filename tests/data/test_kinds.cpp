@@ -193,7 +193,8 @@ TEST_CASE("kinds: columns that contradict each other are damage") {
   const TemporaryFolder folder;
   pack(folder / "d", kLog);
   const SafetensorsFile file(folder / "d");
-  for (const auto& [tensor, value] : {std::pair{"candidate.conversion.save", 3}, {"candidate.conversion.save", 0}, {"candidate.conversion", 0}}) {
+  for (const auto& [name, value] : {std::pair{"candidate.conversion.save", 3}, {"candidate.conversion.save", 0}, {"candidate.conversion", 0}}) {
+    const std::string tensor = name;
     CAPTURE(tensor);
     std::string bytes = read_all(folder / "d");
     const std::byte* end = nullptr;  // of the last tensor, which is the file's

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "piano/calibration.h"
 #include "piano/evaluation_pool.h"
@@ -178,7 +179,8 @@ TEST_CASE("kinds: trained, saved, served: each head knows its own kind, and an a
   CHECK(SafetensorsFile(folder / "m").metadata().at("min_reader_version") == "5");
 
   const Model::Impl& m = model->impl();
-  const std::vector<std::int64_t> requests = d.requests(data::Split::test);
+  std::vector<std::int64_t> requests(static_cast<std::size_t>(d.size()));
+  std::iota(requests.begin(), requests.end(), 0);
   data::BatchBuilder builder(m.features, m.limits());
   builder.attach(d);
   const EvaluationSet set = evaluation_set(d, requests, m.features, builder);
@@ -230,7 +232,13 @@ TEST_CASE("kinds: trained, saved, served: each head knows its own kind, and an a
   const HeadExamples examples = conversion_examples(set.lists, logits, 1);
   calibration.conversion[1] = HeadCalibration::isotonic(examples.logit, examples.label);
   save_model(folder / "calibrated", m.config, m.features, m.parameters, calibration);
-  const Predictions calibrated = predict(*Model::load(folder / "calibrated"), d, requests, pool);
+  const auto corrected = Model::load(folder / "calibrated");
+  const Predictions calibrated = predict(*corrected, d, requests, pool);
+  Session corrected_session(corrected);
+  const Ranked top = corrected_session.rerank(parser.parse(lines[0])).ranking[0], before = session.rerank(parser.parse(lines[0])).ranking[0];
+  CHECK(top.id == before.id);
+  CHECK(top.cvr[0] == before.cvr[0]);
+  CHECK(top.cvr[1] == static_cast<float>(calibrated.pcvr[static_cast<std::size_t>(2 * (top.from - 1) + 1)]));
   CHECK(calibrated.score == systems[0].score);
   for (std::size_t row = 0; row < calibrated.pctr.size(); ++row) {
     CHECK(calibrated.pcvr[2 * row] == systems[0].pcvr[2 * row]);

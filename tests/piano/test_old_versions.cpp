@@ -16,6 +16,10 @@
 //   piano simulate --requests 12 --seed 3 --out sim.jsonl
 //   piano prepare --out version_3_data.safetensors sim.jsonl
 //   piano train as above, with --data version_3_data.safetensors --out version_4_model.safetensors --set model.cosine=true
+// version_4_data and version_5_model by the binary that first wrote them: with two kinds of conversion:
+//   piano simulate --requests 12 --seed 4 --kinds 2 --out sim.jsonl
+//   piano prepare --out version_4_data.safetensors sim.jsonl
+//   piano train as above, with --data version_4_data.safetensors --out version_5_model.safetensors
 // Do not make them again: write the next versions beside them when the format changes. tests/cli/old_versions.clitest has the exit codes.
 #include <doctest/doctest.h>
 
@@ -112,6 +116,18 @@ TEST_CASE("a model of version 4 knows who had what in its training part, as it d
   CHECK(click == doctest::Approx(94.3914).epsilon(1e-4));
 }
 
+TEST_CASE("a model of version 5 knows kinds of conversion by name, as it did") {
+  const auto model = Model::load(kFolder + "version_5_model.safetensors");
+  CHECK(model->conversions() == std::vector<std::string>{"follow", "save"});
+  const data::Dataset data(kFolder + "version_4_data.safetensors");
+  CHECK(data.features().fingerprint() == model->impl().features.fingerprint());
+  const PredictedLogits logits = predicted(model->impl(), data, data::Split::train);
+  double follow = 0, save = 0;
+  for (std::size_t i = 0; i < logits.conversion.size(); i += 2) follow += sigmoid(logits.conversion[i]), save += sigmoid(logits.conversion[i + 1]);
+  CHECK(follow == doctest::Approx(72.5469).epsilon(1e-4));
+  CHECK(save == doctest::Approx(67.0051).epsilon(1e-4));
+}
+
 TEST_CASE("files that need a newer reader are refused, with the version that they need") {
   const TemporaryFolder folder;
   for (const std::string name : {"version_1_data.safetensors", "version_1_model.safetensors"}) {
@@ -119,7 +135,7 @@ TEST_CASE("files that need a newer reader are refused, with the version that the
     std::string bytes = read_all(kFolder + name);
     const std::string needs = R"("min_reader_version":"1")";
     REQUIRE(bytes.find(needs) != std::string::npos);
-    bytes.replace(bytes.find(needs), needs.size(), R"("min_reader_version":"5")");
+    bytes.replace(bytes.find(needs), needs.size(), R"("min_reader_version":"9")");
     write_all(folder / name, bytes);
     try {
       if (name == "version_1_data.safetensors") data::Dataset(folder / name);
@@ -127,7 +143,7 @@ TEST_CASE("files that need a newer reader are refused, with the version that the
       FAIL("expected an error");
     } catch (const Error& e) {
       CHECK(e.code() == ErrorCode::model);
-      CHECK(std::string(e.what()).find("version 5, this one is ") != std::string::npos);
+      CHECK(std::string(e.what()).find("version 9, this one is ") != std::string::npos);
     }
   }
 }
