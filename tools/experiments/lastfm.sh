@@ -11,6 +11,7 @@ mkdir -p "$out"
 [ -e "$out/data" ] || "$piano" prepare --format lastfm --seed 1 --min-count 1000000 --out "$out/data" \
   "$log"/tags.dat* "$log"/user_artists.dat* "$log"/user_taggedartists.dat*
 models=(--model piano=)
-for m in dnn din esmm mmoe ple dlcm prm setrank mir pear; do models+=(--model "$m=model=$m,loss.listwise=0"); done
+for m in dnn din esmm ple prm setrank mir pear; do models+=(--model "$m=model=$m,loss.listwise=0"); done
+for m in mmoe dlcm; do models+=(--model "$m=model=$m,model.layers=2,loss.listwise=0"); done  # they have no layers: as given
 "$piano" compare --out "$out/runs" --data "$out/data" --config "$here/lastfm.toml" --seeds "$seeds" --tune "$trials" --vary train.learning_rate=0.001,0.003 \
   ${THREADS:+--threads $THREADS} "${models[@]}"

@@ -13,7 +13,8 @@ for k in 1 2 3 4 5; do
   [ -e "$out/fold$k" ] || "$piano" prepare --format trivago --split user --folds 5 --fold $k --min-count 20 --out "$out/fold$k" "$log"
   folds+=(--data "$out/fold$k")
 done
-for m in dnn din esmm mmoe ple dlcm prm setrank mir pear; do models+=(--model "$m=model=$m,loss.listwise=0"); done
+for m in dnn din esmm ple prm setrank mir pear; do models+=(--model "$m=model=$m,loss.listwise=0"); done
+for m in mmoe dlcm; do models+=(--model "$m=model=$m,model.layers=2,loss.listwise=0"); done  # they have no layers: as given
 [ -e "$out/lambdamart/tried.json" ] || "${PYTHON:-python3}" "$here/../lambdamart/lambdamart.py" --piano "$piano" "${folds[@]}" --out "$out/lambdamart" \
   --trials $((4 * trials)) --seeds "$seeds" || [ $? = 77 ]
 for scores in "$out"/lambdamart/seed*.tsv; do
