@@ -183,7 +183,7 @@ TEST_CASE("kinds: a log whose conversions are numbers has the file that it had")
   pack(folder / "d", {line(1, R"({"id":"a","click":1,"conversion":1,"value":2},{"id":"b","click":0})"), line(2, R"({"id":"a","click":1,"conversion":0})")},
        SplitKind::none);
   const SafetensorsFile file(folder / "d");
-  CHECK(file.metadata().at("min_reader_version") == "3");
+  CHECK(file.metadata().at("min_reader_version") == "4");
   for (const TensorInfo& t : file.tensors()) CHECK_FALSE(t.name.starts_with("candidate.conversion."));
   CHECK(file.metadata().at("dataset").find("conversions") == std::string::npos);
   CHECK(file.metadata().at("schema").find("conversions") == std::string::npos);
