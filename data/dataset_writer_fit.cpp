@@ -250,7 +250,7 @@ FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings,
   for (std::size_t f = 0; f < strings.item_fields.names.size(); ++f)
     if (counts.candidate_has[f] && counts.event_has[f]) space.schema.match_fields.push_back(strings.item_fields.names[f]);
 
-  space.schema.match_set = 2;
+  space.schema.match_set = 3;
   space.schema.match_actions = frequent(strings.actions, counts.acted, 1);
   if (space.schema.match_actions.size() > kMaxMatchActions) space.schema.match_actions.resize(kMaxMatchActions);
   space.schema.conversions = fit_kinds(log, strings);

@@ -64,7 +64,7 @@ Schema schema_from_file(const SafetensorsFile& file) {
     if (std::find(s.item_fields.begin(), s.item_fields.end(), name) == s.item_fields.end()) bad("match field '" + name + "' is no item field");
   if (s.match_actions.size() > 8) bad("more than 8 match actions");
   if (!s.ngrams.valid() || s.ngrams.buckets < 0) bad("n-grams that cannot be");
-  if (s.match_set < 1 || s.match_set > 2) bad("match features of set " + std::to_string(s.match_set));
+  if (s.match_set < 1 || s.match_set > 3) bad("match features of set " + std::to_string(s.match_set));
   for (const std::int32_t width : {s.user_dense, s.item_dense, s.item_vector})
     if (width < 0 || width > kWidestRow) bad("a width of " + std::to_string(width));
   return s;

@@ -55,8 +55,9 @@ struct FeatureSpace {
   void append_term(std::string_view text, std::string& buffer, std::vector<std::int32_t>& rows) const;
 
   // Of the packed file that this is written to: 2: n-grams or item vectors, 3: interactions and match features of set 2, 4: kinds of conversion
-  // by name, all of which older readers would pass over.
+  // by name, 5: match features of set 3, all of which older readers would pass over.
   int version() const {
+    if (schema.match_set > 2) return 5;
     return !schema.conversions.empty() ? 4 : schema.match_set > 1 ? 3 : schema.ngrams.on() || item_vectors.width() > 0 ? 2 : 1;
   }
 

@@ -92,6 +92,7 @@ Interactions Interactions::build(const RawColumns& log, const RawStrings& string
   result.offsets_ = owned->offsets;
   result.users_ = owned->users;
   result.owner_ = std::move(owned);
+  result.count_quarters();
   return result;
 }
 
@@ -109,6 +110,7 @@ Interactions Interactions::load(std::shared_ptr<const SafetensorsFile> file) {
                     std::all_of(x.users_.begin(), x.users_.end(), [&](std::int32_t u) { return u >= 0 && u < users; });
   if (!good) throw Error(ErrorCode::model, file->path() + ": interactions.* point outside or are not in order; the file is damaged");
   x.owner_ = std::move(file);
+  x.count_quarters();
   return x;
 }
 
@@ -143,6 +145,24 @@ std::span<const std::int32_t> Interactions::users_of(std::int32_t item) const {
 double Interactions::others(std::int32_t item, std::int32_t asker) const {
   const auto users = users_of(item);
   return static_cast<double>(users.size()) - (std::binary_search(users.begin(), users.end(), asker) ? 1.0 : 0.0);
+}
+
+// Bits of the hash that neither the split nor the choice of kept users goes by.
+std::size_t Interactions::quarter_of(std::int32_t user) const {
+  return static_cast<std::size_t>(static_cast<std::uint64_t>(user_hashes_[static_cast<std::size_t>(user)]) >> 16) % kQuarters;
+}
+
+void Interactions::count_quarters() {
+  quarters_.assign(item_hashes_.size() * kQuarters, 0);
+  for (std::size_t k = 0; k < item_hashes_.size(); ++k)
+    for (const std::int32_t user : users_of(static_cast<std::int32_t>(k))) ++quarters_[k * kQuarters + quarter_of(user)];
+}
+
+double Interactions::users_apart(std::int32_t item, std::int32_t asker) const {
+  if (item < 0) return 0;
+  const auto all = static_cast<double>(users_of(item).size());
+  if (asker < 0) return all * (kQuarters - 1) / kQuarters;
+  return all - quarters_[static_cast<std::size_t>(item) * kQuarters + quarter_of(asker)];
 }
 
 CosineToPast::CosineToPast(const Interactions& interactions)

@@ -27,6 +27,11 @@ class Interactions {
   void save(SafetensorsWriter& writer) const;                             // views: *this must live until commit()
   std::uint64_t fingerprint(std::uint64_t seed) const;
 
+  // How many users had the item, those of the asker's quarter of all users left out; asker -1: three quarters of all. A count that left out the
+  // asker alone would be lower by one exactly where the asker had the item, and so tell a training label; one of other quarters knows nothing
+  // of the asker. item -1: 0.
+  double users_apart(std::int32_t item, std::int32_t asker) const;
+
   std::int32_t user(std::string_view id) const { return find(user_hashes_, id); }  // -1: had nothing in the training part
   std::int32_t item(std::string_view id) const { return find(item_hashes_, id); }
 
@@ -35,11 +40,15 @@ class Interactions {
   static std::int32_t find(std::span<const std::int64_t> hashes, std::string_view id);
   std::span<const std::int32_t> users_of(std::int32_t item) const;
   double others(std::int32_t item, std::int32_t asker) const;  // |U_item|
+  static constexpr std::size_t kQuarters = 4;
+  std::size_t quarter_of(std::int32_t user) const;
+  void count_quarters();
 
   std::shared_ptr<const void> owner_;
   std::span<const std::int64_t> user_hashes_, item_hashes_;  // xxh64, ascending: a user's or item's row is its place
   std::span<const std::int64_t> offsets_;                    // (items + 1)
   std::span<const std::int32_t> users_;                      // (pairs): users of item k are users_[offsets_[k]] .., ascending
+  std::vector<std::int32_t> quarters_;                       // (items, kQuarters): users of the item by quarter
 };
 
 // sum over the distinct items j of a user's past of cos(i, j) = |U_i and U_j| / sqrt(|U_i| |U_j|), U_i: the users of i but the one who asks.

@@ -23,19 +23,33 @@ std::vector<std::string> match_feature_names(const Schema& schema) {
   for (const std::string& field : schema.match_fields) add_counts(field);
   if (schema.match_set < 2) return names;
   names.insert(names.end(), {"item.cosine", "item.cosine_in_list"});
+  if (schema.match_set < 3) return names;
+  for (const std::string& action : schema.match_actions) names.push_back("item.last_action." + action);
+  names.insert(names.end(), {"item.last_action.other", "item.time_recency", "item.event_recency", "item.users"});
+  for (std::int32_t k = 1; k <= schema.item_dense; ++k)
+    for (const char* from : {"last", "touched"}) names.push_back("dense." + std::to_string(k) + ".from_" + from);
   return names;
 }
 
 namespace {
 
-float log1p_of(std::int32_t count) { return static_cast<float>(std::log1p(static_cast<double>(count))); }
+template <class Count>
+float log1p_of(Count count) {
+  return static_cast<float>(std::log1p(static_cast<double>(count)));
+}
 
 // Most counts are small: those are looked up.
 const auto kLog1p = [] {
   std::array<float, 256> table{};
-  for (std::size_t n = 0; n < table.size(); ++n) table[n] = log1p_of(static_cast<std::int32_t>(n));
+  for (std::size_t n = 0; n < table.size(); ++n) table[n] = log1p_of(n);
   return table;
 }();
+
+// -1: one of the times is not known. An event that is later than the request by a wrong clock is as one at the same time.
+double seconds_between(std::int64_t event, std::int64_t request) {
+  if (event == kNoTime || request == kNoTime) return -1;
+  return std::max(0.0, static_cast<double>(request) - static_cast<double>(event));
+}
 
 }  // namespace
 
@@ -81,9 +95,10 @@ MatchMaps match_maps(const FeatureSpace& space, const RawStrings& strings) {
 
 MatchFeatures::MatchFeatures(const FeatureSpace& space)
     : actions_(space.schema.match_actions.size() + 1), fields_(space.schema.match_fields.size()),
-      first_set_(actions_ + kItemFacts + fields_ * (actions_ + 1)),
-      width_(first_set_ + (space.schema.match_set < 2 ? 0 : 2)),
-      cosine_(space.interactions) {}
+      dense_(static_cast<std::size_t>(space.schema.item_dense)),
+      first_set_(actions_ + kItemFacts + fields_ * (actions_ + 1)), third_set_(first_set_ + (space.schema.match_set < 2 ? 0 : 2)),
+      width_(third_set_ + (space.schema.match_set < 3 ? 0 : actions_ + kLatestFacts + 2 * dense_)),
+      interactions_(space.interactions), cosine_(space.interactions) {}
 
 void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent) {
   const auto n = static_cast<std::size_t>(candidates), values = n * static_cast<std::size_t>(std::max(1, values_per_field));
@@ -114,8 +129,9 @@ void MatchFeatures::append(const RawColumns& log, std::int64_t r, const MatchMap
   match_items(log, r, maps.action_slot);
   put(0, ordinals, true, rows);
   put_neighbours(rows);
+  if (width_ > third_set_) put_latest(log, r, maps, rows);
   for (std::size_t i = 0; i < n; ++i) recency.push_back(rows[i * width_ + actions_]);
-  if (cosine && width_ > first_set_) put_cosine(log, r, maps, rows);
+  if (cosine && third_set_ > first_set_) put_cosine(log, r, maps, rows);
 
   for (std::size_t f = 0; f < fields_; ++f) {
     start(n);
@@ -146,8 +162,11 @@ void MatchFeatures::match_items(const RawColumns& log, std::int64_t r, std::span
     if (candidate < 0) continue;
     const auto i = static_cast<std::size_t>(candidate);
     const std::int32_t action = log.event_action[e];
-    ++counts_[i * actions_ + (action < 0 ? actions_ - 1 : static_cast<std::size_t>(action_slot[static_cast<std::size_t>(action)]))];
+    const auto slot = action < 0 ? actions_ - 1 : static_cast<std::size_t>(action_slot[static_cast<std::size_t>(action)]);
+    ++counts_[i * actions_ + slot];
     touches_[i].last = ordinal;
+    touches_[i].event = event;
+    touches_[i].slot = slot;
     if (event >= recent_begin_) matches_.push_back({event, candidate, 0});
     touches_[i].same_query = touches_[i].same_query || (log.query[at] >= 0 && log.event_query[e] == log.query[at]);
   }
@@ -205,14 +224,52 @@ void MatchFeatures::put(std::size_t column, std::int64_t ordinals, bool item, st
   }
 }
 
+std::size_t MatchFeatures::latest() const {
+  const auto at = std::max_element(touches_.begin(), touches_.end(), [](const Touch& a, const Touch& b) { return a.last < b.last; });
+  return at == touches_.end() || at->last < 0 ? touches_.size() : static_cast<std::size_t>(at - touches_.begin());
+}
+
 void MatchFeatures::put_neighbours(std::span<float> features) const {
-  const auto latest = std::max_element(touches_.begin(), touches_.end(), [](const Touch& a, const Touch& b) { return a.last < b.last; });
-  if (latest == touches_.end() || latest->last < 0) return;  // the columns are 0
-  const auto from = static_cast<std::size_t>(latest - touches_.begin());
+  const std::size_t from = latest();
+  if (from == touches_.size()) return;  // the columns are 0
   for (std::size_t i = 0; i < touches_.size(); ++i) {
     float* out = features.data() + i * width_ + actions_ + 3;
     if (i > from) out[0] = static_cast<float>(1.0 / static_cast<double>(i - from));
     if (i < from) out[1] = static_cast<float>(1.0 / static_cast<double>(from - i));
+  }
+}
+
+void MatchFeatures::put_latest(const RawColumns& log, std::int64_t r, const MatchMaps& maps, std::span<float> features) const {
+  const auto at = static_cast<std::size_t>(r);
+  const std::size_t from = latest(), n = touches_.size();
+  const std::int32_t asker = log.user[at] < 0 ? -1 : maps.user[static_cast<std::size_t>(log.user[at])];
+  const std::int64_t begin = log.candidates[at], end = log.events[2 * at + 1];
+  for (std::size_t i = 0; i < n; ++i) {
+    float* out = features.data() + i * width_ + third_set_;
+    if (const Touch& touch = touches_[i]; touch.last >= 0) {
+      out[touch.slot] = 1.0f;
+      if (const double seconds = seconds_between(log.event_time[static_cast<std::size_t>(touch.event)], log.time[at]); seconds >= 0)
+        out[actions_] = static_cast<float>(1 / (1 + std::log1p(seconds)));
+      out[actions_ + 1] = static_cast<float>(1 / static_cast<double>(end - touch.event));
+    }
+    const std::int32_t item = maps.item[static_cast<std::size_t>(log.item[static_cast<std::size_t>(begin) + i])];
+    out[actions_ + 2] = static_cast<float>(std::log1p(interactions_.users_apart(item, asker)));
+  }
+  if (from == n || static_cast<std::size_t>(log.dense.width) != dense_) return;
+  for (std::size_t k = 0; k < dense_; ++k) put_number(log.dense, begin, k, from, features.subspan(third_set_ + actions_ + kLatestFacts + 2 * k));
+}
+
+void MatchFeatures::put_number(const DenseColumn& dense, std::int64_t begin, std::size_t k, std::size_t from, std::span<float> columns) const {
+  const auto has = [&](std::size_t i) { return dense.has(begin + static_cast<std::int64_t>(i)); };
+  const auto number = [&](std::size_t i) { return double{dense[begin + static_cast<std::int64_t>(i)][k]}; };
+  double sum = 0, count = 0;
+  for (std::size_t i = 0; i < touches_.size(); ++i)
+    if (touches_[i].last >= 0 && has(i)) sum += number(i), count += 1;
+  for (std::size_t i = 0; i < touches_.size(); ++i) {
+    if (!has(i)) continue;
+    float* out = columns.data() + i * width_;
+    if (has(from)) out[0] = static_cast<float>(number(i) - number(from));
+    if (count > 0) out[1] = static_cast<float>(number(i) - sum / count);
   }
 }
 

@@ -9,7 +9,7 @@
 namespace piano::data {
 
 inline constexpr const char* kDatasetFormat = "piano-data";
-inline constexpr int kDatasetVersion = 4;  // see FeatureSpace::version
+inline constexpr int kDatasetVersion = 5;  // see FeatureSpace::version
 
 // Adds every column as a tensor; the spans must live until writer.commit().
 void save_columns(SafetensorsWriter& writer, const RawColumns& columns, const RawStrings& strings);

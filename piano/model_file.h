@@ -16,9 +16,9 @@
 namespace piano {
 
 inline constexpr const char* kModelFormat = "piano-model";
-// 2: with a calibration; 3: with n-grams or item vectors; 4: match features of set 2; 5: kinds of conversion by name. Older readers would pass over
-// them; a file without them is of version 1.
-inline constexpr int kModelVersion = 5;
+// 2: with a calibration; 3: with n-grams or item vectors; 4: match features of set 2; 5: kinds of conversion by name; 6: match features of
+// set 3. Older readers would pass over them; a file without them is of version 1.
+inline constexpr int kModelVersion = 6;
 
 struct Model::Impl {
   std::shared_ptr<const SafetensorsFile> file;

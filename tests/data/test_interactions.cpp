@@ -89,6 +89,41 @@ TEST_CASE("what a training user clicks does not change that user's own figures")
   }
 }
 
+TEST_CASE("users of an item are counted without the asker's quarter, so no label of the asker moves the asker's own count") {
+  std::vector<OwnedRequest> log;
+  for (int u = 0; u < 40; ++u) log.push_back(request(u + 1, "user" + std::to_string(u), "abc", u % 2 ? "a" : "ab"));
+  for (int u = 0; u < 40; ++u) log.push_back(request(100 + u, "test" + std::to_string(u), "abc", "c"));
+  const auto counts = [&](const std::vector<OwnedRequest>& requests) {
+    const TemporaryPath file("interactions.safetensors");
+    WriterOptions options;
+    options.valid_fraction = 0, options.test_fraction = 0.5;
+    DatasetWriter writer(file.path(), options);
+    for (std::size_t i = 0; i < requests.size(); ++i) writer.add_request(*View(requests[i]), static_cast<std::int64_t>(i), true);
+    writer.commit();
+    const Dataset dataset(file.path());
+    const Interactions& x = dataset.features().interactions;
+    std::vector<double> result{x.users_apart(x.item("a"), -1), x.users_apart(x.item("c"), -1)};
+    for (int u = 0; u < 40; ++u) result.push_back(x.users_apart(x.item("b"), x.user("user" + std::to_string(u))));
+    return result;
+  };
+  const std::vector<double> before = counts(log);
+  CHECK(before[0] == 30);  // three quarters of 40
+  CHECK(before[1] == 0);   // only tests had it
+  double sum = 0;
+  for (std::size_t u = 2; u < before.size(); ++u) sum += before[u] / 40;
+  CHECK(sum > 10);  // of 20, some 15
+  CHECK(sum < 20);
+  log[7] = request(8, "user7", "abc", "ab");  // now had b too
+  const std::vector<double> after = counts(log);
+  int raised = 0;
+  for (std::size_t u = 2; u < before.size(); ++u) {
+    CHECK((after[u] == before[u] || after[u] == before[u] + 1));
+    raised += after[u] > before[u];
+  }
+  CHECK(after[2 + 7] == before[2 + 7]);
+  CHECK(raised > 20);
+}
+
 TEST_CASE("of a large log whole users are left out") {
   const TemporaryPath file("interactions.safetensors");
   write(small_log(), file.path());

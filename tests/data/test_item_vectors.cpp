@@ -198,7 +198,7 @@ TEST_CASE("item vectors: candidates and past items have them, a request's own go
     writer.commit();
   }
   const Dataset dataset(file.path());
-  CHECK(dataset.features().version() == 3);
+  CHECK(dataset.features().version() == 5);
   CHECK(dataset.features().schema.item_vector == 2);
   CHECK(dataset.columns().vector.has(2));  // the log's columns hold what the log said, no more
   CHECK(!dataset.columns().vector.has(0));
@@ -241,7 +241,7 @@ TEST_CASE("item vectors: without a table nothing is there, and a table of other 
     writer.commit();
   }
   const Dataset dataset(file.path());
-  CHECK(dataset.file()->metadata().at("format_version") == "3");
+  CHECK(dataset.file()->metadata().at("format_version") == "5");
   CHECK(dataset.file()->find("item_vectors") == nullptr);
   BatchBuilder builder(dataset.features(), {});
   builder.attach(dataset);

@@ -106,7 +106,7 @@ TEST_CASE("kinds: columns say what happened, what did not and what nobody knows"
   pack(folder / "d", kLog);
   const Dataset d(folder / "d");
   const Dataset::Columns& log = d.columns();
-  CHECK(d.file()->metadata().at("min_reader_version") == "4");
+  CHECK(d.file()->metadata().at("min_reader_version") == "5");
   CHECK(log.strings.kinds == std::vector<std::string>{"conversion", "purchase", "rare", "save"});
   //                                       1     2     3     4     5
   CHECK(list(d.clicks()) ==         Flags{1, 0, 1, 1, 1, 0, 1, 0, 1});
@@ -183,7 +183,7 @@ TEST_CASE("kinds: a log whose conversions are numbers has the file that it had")
   pack(folder / "d", {line(1, R"({"id":"a","click":1,"conversion":1,"value":2},{"id":"b","click":0})"), line(2, R"({"id":"a","click":1,"conversion":0})")},
        SplitKind::none);
   const SafetensorsFile file(folder / "d");
-  CHECK(file.metadata().at("min_reader_version") == "3");
+  CHECK(file.metadata().at("min_reader_version") == "5");
   for (const TensorInfo& t : file.tensors()) CHECK_FALSE(t.name.starts_with("candidate.conversion."));
   CHECK(file.metadata().at("dataset").find("conversions") == std::string::npos);
   CHECK(file.metadata().at("schema").find("conversions") == std::string::npos);

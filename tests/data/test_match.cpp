@@ -9,6 +9,7 @@
 
 #include "data/dataset.h"
 #include "data/dataset_writer.h"
+#include "data/hash.h"
 #include "data/match_features.h"
 #include "tests/data/log_maker.h"
 
@@ -70,6 +71,52 @@ std::vector<float> second_set(const Had& had, const OwnedRequest& r, const Owned
   for (const OwnedCandidate& x : r.candidates) square += std::pow(cosine_by_definition(had, r, x.id) - mean, 2) / n;
   const double own = cosine_by_definition(had, r, c.id);
   return {static_cast<float>(own), static_cast<float>(square < 1e-12 ? 0 : (own - mean) / std::sqrt(square))};
+}
+
+std::uint64_t quarter(const std::string& user) { return hash64(user) >> 16 & 3; }
+
+// The columns of set 3.
+std::vector<float> third_set(const Schema& schema, const Had& had, const OwnedRequest& r, std::size_t i) {
+  const OwnedCandidate& c = r.candidates[i];
+  const auto last_event = [&](const std::string& item) {  // -1: never
+    int at = -1;
+    for (std::size_t e = 0; e < r.history.size(); ++e)
+      if (r.history[e].item == item) at = static_cast<int>(e);
+    return at;
+  };
+  int last = -1, touch = -1;  // the candidate touched last, and its event
+  std::vector<std::size_t> touched;
+  for (std::size_t k = 0; k < r.candidates.size(); ++k) {
+    const int e = last_event(r.candidates[k].id);
+    if (e >= 0) touched.push_back(k);
+    if (e > touch) touch = e, last = static_cast<int>(k);
+  }
+  const int own = last_event(c.id);
+  std::vector<float> row(schema.match_actions.size() + 1, 0.0f);
+  double time = 0, events = 0;
+  if (own >= 0) {
+    const OwnedEvent& e = r.history[static_cast<std::size_t>(own)];
+    row[static_cast<std::size_t>(match_action_slot(schema.match_actions, e.action))] = 1;
+    if (e.time && r.time) time = 1 / (1 + std::log(1 + static_cast<double>(*r.time - *e.time)));
+    events = 1.0 / (static_cast<double>(r.history.size()) - own);
+  }
+  std::set<std::string> known;  // users of the training part
+  for (const auto& [item, who] : had) known.insert(who.begin(), who.end());
+  double users = 0;
+  if (had.contains(c.id))
+    for (const std::string& user : had.at(c.id)) users += known.contains(r.user) ? quarter(user) != quarter(r.user) : 0.75;
+  for (const double x : {time, events, std::log(1 + users)})
+    row.push_back(static_cast<float>(x));
+  for (std::size_t k = 0; k < static_cast<std::size_t>(schema.item_dense); ++k) {
+    const auto number = [&](std::size_t j) { return double{r.candidates[j].dense[k]}; };
+    const auto has = [&](std::size_t j) { return !r.candidates[j].dense.empty(); };
+    double sum = 0, count = 0;
+    for (const std::size_t j : touched)
+      if (has(j)) sum += number(j), ++count;
+    row.push_back(has(i) && last >= 0 && has(static_cast<std::size_t>(last)) ? static_cast<float>(number(i) - number(static_cast<std::size_t>(last))) : 0.0f);
+    row.push_back(has(i) && count > 0 ? static_cast<float>(number(i) - sum / count) : 0.0f);
+  }
+  return row;
 }
 
 std::vector<float> by_definition(const Schema& schema, const OwnedRequest& r, const OwnedCandidate& c) {
@@ -141,8 +188,9 @@ TEST_CASE("match features are what their definition says, over the whole history
   CHECK(schema.match_fields == std::vector<std::string>{"artist", "genre"});
   const std::vector<std::string> names = match_feature_names(schema);
   CHECK(names[0] == "item." + schema.match_actions[0]);
-  CHECK(schema.match_set == 2);
-  CHECK(names.back() == "item.cosine_in_list");
+  CHECK(schema.match_set == 3);
+  REQUIRE(schema.item_dense > 0);
+  CHECK(names.back() == "dense." + std::to_string(schema.item_dense) + ".from_touched");
   const Had had = interactions_of(log, dataset);
 
   BatchBuilder builder(dataset.features(), {2, 16, true}), ablated(dataset.features(), {2, 16, false}),
@@ -160,6 +208,7 @@ TEST_CASE("match features are what their definition says, over the whole history
       std::vector<float> expected = by_definition(schema, owned, owned.candidates[i]);
       const std::size_t first_set = expected.size();
       for (const float x : second_set(had, owned, owned.candidates[i])) expected.push_back(x);
+      for (const float x : third_set(schema, had, owned, i)) expected.push_back(x);
       REQUIRE(expected.size() == names.size());
       const auto row = batch.match.begin() + static_cast<std::ptrdiff_t>(i * names.size());
       const Scaling& scale = dataset.features().match;  // fitted on the training part
@@ -180,7 +229,7 @@ TEST_CASE("match features are what their definition says, over the whole history
     CHECK(without.recency == batch.recency);
     first_only.build(std::vector<std::int64_t>{r}, without);
     for (std::size_t at = 0; at < batch.match.size(); ++at)
-      CHECK(without.match[at] == (at % names.size() >= names.size() - 2 ? 0 : batch.match[at]));
+      CHECK(without.match[at] == (names[at % names.size()].starts_with("item.cosine") ? 0 : batch.match[at]));
   }
   CHECK(touched > 20);  // the comparison saw something
   CHECK(same_query > 5);

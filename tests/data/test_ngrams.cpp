@@ -149,15 +149,15 @@ TEST_CASE("n-grams: off, a file is what it was") {
   const FeatureSpace off = space_of(file, {"Love Story", "Été"}, {});
   CHECK(off.term_rows() == off.term.rows());
   const Dataset d(file.path());
-  CHECK(d.file()->metadata().at("format_version") == "3");
-  CHECK(d.file()->metadata().at("min_reader_version") == "3");
+  CHECK(d.file()->metadata().at("format_version") == "5");
+  CHECK(d.file()->metadata().at("min_reader_version") == "5");
   CHECK(d.file()->metadata().at("schema").find("ngrams") == std::string::npos);
   CHECK(off.term.find("\xC3\x89t\xC3\xA9") >= kFirstId);  // Ét\u00e9: lower case is ASCII's
   CHECK(terms_of(off, asking("love STORY")) == std::vector<std::int32_t>{off.term.find("love"), off.term.find("story")});
   CHECK(terms_of(off, asking("stoory")) == std::vector<std::int32_t>{kOutOfVocabulary});
 
   space_of(file, {"Love Story"}, kNgrams);
-  CHECK(Dataset(file.path()).file()->metadata().at("min_reader_version") == "3");
+  CHECK(Dataset(file.path()).file()->metadata().at("min_reader_version") == "5");
 }
 
 TEST_CASE("n-grams: the same request through a file and from outside is the same batch") {

@@ -89,7 +89,7 @@ TEST_CASE("split none: everything is test, the feature space is empty but works"
   CHECK(dataset.requests(Split::test).size() == 30);
   CHECK(dataset.features().item.rows() == kFirstId);
   Schema empty;
-  empty.match_set = 2;
+  empty.match_set = 3;
   CHECK(dataset.features().schema == empty);
   BatchBuilder builder(dataset.features(), {});
   builder.attach(dataset);

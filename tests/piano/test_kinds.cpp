@@ -176,7 +176,7 @@ TEST_CASE("kinds: trained, saved, served: each head knows its own kind, and an a
   train_to(folder / "m", config, d, pool);
   const auto model = Model::load(folder / "m");
   CHECK(model->conversions() == std::vector<std::string>{"follow", "save"});
-  CHECK(SafetensorsFile(folder / "m").metadata().at("min_reader_version") == "5");
+  CHECK(SafetensorsFile(folder / "m").metadata().at("min_reader_version") == "6");
 
   const Model::Impl& m = model->impl();
   std::vector<std::int64_t> requests(static_cast<std::size_t>(d.size()));

@@ -20,6 +20,10 @@
 //   piano simulate --requests 12 --seed 4 --kinds 2 --out sim.jsonl
 //   piano prepare --out version_4_data.safetensors sim.jsonl
 //   piano train as above, with --data version_4_data.safetensors --out version_5_model.safetensors
+// version_5_data and version_6_model by the binary that first wrote them: with match features of set 3:
+//   piano simulate --requests 12 --seed 4 --out sim.jsonl
+//   piano prepare --out version_5_data.safetensors sim.jsonl
+//   piano train as above, with --data version_5_data.safetensors --out version_6_model.safetensors
 // Do not make them again: write the next versions beside them when the format changes. tests/cli/old_versions.clitest has the exit codes.
 #include <doctest/doctest.h>
 
@@ -126,6 +130,21 @@ TEST_CASE("a model of version 5 knows kinds of conversion by name, as it did") {
   for (std::size_t i = 0; i < logits.conversion.size(); i += 2) follow += sigmoid(logits.conversion[i]), save += sigmoid(logits.conversion[i + 1]);
   CHECK(follow == doctest::Approx(72.5469).epsilon(1e-4));
   CHECK(save == doctest::Approx(67.0051).epsilon(1e-4));
+}
+
+TEST_CASE("a model of version 6 reads match features of set 3, as it did; older ones keep theirs") {
+  const auto model = Model::load(kFolder + "version_6_model.safetensors");
+  CHECK(model->impl().features.schema.match_set == 3);
+  const data::Dataset data(kFolder + "version_5_data.safetensors");
+  CHECK(data.features().fingerprint() == model->impl().features.fingerprint());
+  const PredictedLogits logits = predicted(model->impl(), data, data::Split::train);
+  double click = 0;
+  for (const float x : logits.click) click += sigmoid(x);
+  CHECK(click == doctest::Approx(103.35).epsilon(1e-4));
+
+  const auto older = Model::load(kFolder + "version_4_model.safetensors");
+  CHECK(older->impl().features.schema.match_set == 2);
+  CHECK(predicted(older->impl(), data, data::Split::train).click.size() == logits.click.size());
 }
 
 TEST_CASE("files that need a newer reader are refused, with the version that they need") {

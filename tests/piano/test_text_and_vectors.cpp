@@ -161,7 +161,9 @@ TEST_CASE("n-grams, item vectors, match features: files say that they need a rea
   CHECK(features.version() == 2);
   features.schema.match_set = 2;
   CHECK(features.version() == 3);
+  features.schema.match_set = 3;
+  CHECK(features.version() == 5);
   const TemporaryFolder folder;
   trained(folder, log_of_names(), data::WriterOptions(), 1);
-  CHECK(SafetensorsFile(folder / "model").metadata().at("min_reader_version") == "4");
+  CHECK(SafetensorsFile(folder / "model").metadata().at("min_reader_version") == "6");
 }
