@@ -9,10 +9,13 @@ MAKEFLAGS += --no-print-directory
 # $(call build,preset[,targets])
 build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) >/dev/null && cmake --build --preset $(1) --parallel $(JOBS) $(if $(2),--target $(2))
 
-.PHONY: build demo test bench bench-check asan tsan fuzz install clean help bootstrap
+.PHONY: build cuda demo test bench bench-check asan tsan fuzz install clean help bootstrap
 
 build: bootstrap                ## build/release/piano, the library and the tests (default)
 	$(call build,release)
+
+cuda: bootstrap                 ## the CUDA backend and build/cuda/test_gpu, its check on a GPU (needs nvcc; a GPU only to run it)
+	$(call build,cuda,test_gpu)
 
 demo: bootstrap                 ## build the binary, then simulate, prepare, train, evaluate and re-rank
 	$(call build,release,piano_cli)

@@ -40,7 +40,7 @@ package() {  # name, pattern of the include, pattern of the files that may
 }
 package Eigen '(eigen3/)?Eigen/' '^engine/cpu/'
 package OpenMP 'omp\.h' '^engine/cpu/thread_pool_openmp\.cpp$'
-package CUDA '(cuda|cublas|curand|cudnn|cub/|thrust/)' '^engine/cuda/'
+package CUDA '(cuda|cublas|curand|cudnn|cub/|thrust/)' '^(engine/cuda|tests/cuda_emulation)/'
 package cxxopts 'cxxopts' '^tools/'
 package doctest 'doctest' '^tests/'
 package toml++ 'toml' '^piano/config_toml\.cpp$'
@@ -52,7 +52,7 @@ report "not at the top level" < <(
     grep -vxE 'Makefile|CMakeLists\.txt|CMakePresets\.json|engine|layers|piano|data|tools|tests|docs|\.ci|README\.md|LICENSE|\.gitignore|\.clang-format')
 
 # ---- every folder says what it is
-for folder in engine engine/base engine/core engine/ops engine/ref engine/cpu layers piano data tools tests; do
+for folder in engine engine/base engine/core engine/ops engine/ref engine/cpu engine/cuda layers piano data tools tests; do
   [ -s "$folder/README.md" ] || report "has no README.md" <<<"$folder"
 done
 

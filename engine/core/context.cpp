@@ -1,6 +1,7 @@
 #include "engine/core/context.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "engine/core/device.h"
 
@@ -12,29 +13,43 @@ void convert(std::span<const From> from, void* to) {
   std::transform(from.begin(), from.end(), static_cast<To*>(to), [](From v) { return static_cast<To>(v); });
 }
 
+TensorRecord* new_record(const Context& context, Shape shape) {
+  auto* record = context.arena->make<TensorRecord>();
+  record->shape = shape;
+  record->dtype = context.dtype();
+  return record;
+}
+
+std::size_t bytes_of(const TensorRecord& record) {
+  return static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
+}
+
 template <class From>
 Tensor filled(const Context& context, std::span<const From> values, Shape shape) {
   PIANO_CHECK(static_cast<std::int64_t>(values.size()) == shape.elements(),
               "[constant] expected " + std::to_string(shape.elements()) + " values for shape " + to_string(shape) + ", got " +
                   std::to_string(values.size()));
-  const Tensor tensor = context.empty(shape);
-  if (tensor.dtype() == DType::f64) {
-    convert<double>(values, tensor.record()->value);
+  TensorRecord* record = new_record(context, shape);
+  void* host = nullptr;
+  if (context.memory != nullptr) {
+    const DeviceMemory::Staged staged = context.memory->stage(bytes_of(*record));
+    record->value = staged.device, host = staged.host;
   } else {
-    convert<float>(values, tensor.record()->value);
+    record->value = host = context.arena->allocate(bytes_of(*record));
   }
-  return tensor;
+  record->dtype == DType::f64 ? convert<double>(values, host) : convert<float>(values, host);
+  return {record, context.arena->epoch()};
 }
 
 }  // namespace
 
 DType Context::dtype() const { return device->dtype; }
 
+void Context::zero(void* to, std::size_t bytes) const { memory != nullptr ? memory->zero(to, bytes) : void(std::memset(to, 0, bytes)); }
+
 Tensor Context::empty(Shape shape) const {
-  auto* record = arena->make<TensorRecord>();
-  record->shape = shape;
-  record->dtype = dtype();
-  record->value = arena->allocate(static_cast<std::size_t>(padded_rows(shape.rows()) * shape.cols()) * size_of(dtype()));
+  TensorRecord* record = new_record(*this, shape);
+  record->value = allocate(bytes_of(*record));
   return {record, arena->epoch()};
 }
 
@@ -55,14 +70,14 @@ Tensor Context::parameter(ParameterId id) const {
   auto* record = arena->make<TensorRecord>();
   record->shape = p.shape;
   record->dtype = parameters->dtype();
-  record->value = parameters->value(p);
+  record->value = memory != nullptr ? memory->value(p) : parameters->value(p);
   record->packed = packed != nullptr ? packed->of(id) : nullptr;
   record->requires_grad = tape != nullptr && gradients != nullptr;
   if (record->requires_grad) {
     if (p.is_table) {
       record->row_grads = &gradients->tables[p.table];
     } else {
-      record->grad = gradients->dense.data() + p.offset * size_of(parameters->dtype());
+      record->grad = memory != nullptr ? memory->gradient(p) : gradients->dense.data() + p.offset * size_of(parameters->dtype());
       record->grad_written = &gradients->written[static_cast<std::size_t>(id.index)];
     }
   }

@@ -6,6 +6,7 @@
 
 #include "engine/base/random.h"
 #include "engine/core/arena.h"
+#include "engine/core/device_memory.h"
 #include "engine/core/packed_weights.h"
 #include "engine/core/parameters.h"
 #include "engine/core/tape.h"
@@ -19,6 +20,7 @@ class SharedForward;  // engine/ops/shared_forward.h
 struct Context {
   const Device* device = nullptr;
   Arena* arena = nullptr;
+  DeviceMemory* memory = nullptr;             // where tensors lie on a device with memory of its own; null: in the arena
   Tape* tape = nullptr;                       // null: inference, nothing is recorded
   SharedForward* shared = nullptr;            // inference on several threads: ops are noted down, and computed when it runs
   const ParameterStore* parameters = nullptr;
@@ -29,6 +31,10 @@ struct Context {
   bool training = false;                      // dropout and id dropout are on
 
   DType dtype() const;
+
+  // Memory for values, gradients and what is saved: the device's.
+  void* allocate(std::size_t bytes) const { return memory != nullptr ? memory->allocate(bytes) : arena->allocate(bytes); }
+  void zero(void* to, std::size_t bytes) const;
 
   // An uninitialised matrix (rows padded, see kRowBlock).
   Tensor empty(Shape shape) const;

@@ -1,6 +1,7 @@
 // A device is a dtype and a table of kernels. The reference runs the same model code in double.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,8 +11,10 @@
 
 namespace piano {
 
+class DeviceMemory;  // engine/core/device_memory.h
+
 // Forward: node.output->value is allocated (padded rows), not initialised. A kernel that needs memory for backward allocates node.saved
-// from context.arena when context.tape is set.
+// by context.allocate() when context.tape is set.
 using Kernel = void (*)(const Context& context, Node& node);
 
 struct AdamWArgs {
@@ -44,10 +47,12 @@ struct Device {
   std::uint32_t writes_fresh[kMaxOps] = {};  // bit i: the op's backward looks at bit i of Node::fresh; else the tape zeroes that gradient first
   OptimiserKernels optimiser{};
   WeightPacking packing{};
+  std::unique_ptr<DeviceMemory> (*make_memory)() = nullptr;  // null: the device computes in the host's memory
 };
 
 const Device& cpu_device();                          // the best kernel level of this machine, or PIANO_ISA=x86-64|x86-64-v3|x86-64-v4
 std::span<const Device* const> cpu_levels();         // every level that this machine can run, best first
 const Device& reference_device(DType dtype);         // scalar loops: f32 or f64
+const Device& cuda_device();                         // the first GPU. Throws ErrorCode::usage when there is none, or the build has no CUDA
 
 }  // namespace piano

@@ -1,7 +1,6 @@
 #include "engine/core/tape.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "engine/core/context.h"
 #include "engine/core/device.h"
@@ -18,13 +17,13 @@ std::size_t padded_bytes(const TensorRecord& record) {
   return static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
 }
 
-// Zeroed, or (fresh) the padding rows alone.
+// Zeroed, or (fresh) the padding rows alone, which kernels of a device with memory of its own leave alone.
 void allocate_grad(const Context& context, TensorRecord& record, bool fresh) {
   const auto row_bytes = static_cast<std::size_t>(record.shape.cols()) * size_of(record.dtype);
-  const auto padded = padded_bytes(record);
-  const std::size_t kept = fresh ? static_cast<std::size_t>(record.shape.rows()) * row_bytes : 0;
-  record.grad = context.arena->allocate(padded);
-  std::memset(static_cast<std::byte*>(record.grad) + kept, 0, padded - kept);
+  const auto bytes = static_cast<std::size_t>(record.shape.rows()) * row_bytes, padded = context.memory != nullptr ? bytes : padded_bytes(record);
+  const std::size_t kept = fresh ? bytes : 0;
+  record.grad = context.allocate(padded);
+  if (kept < padded) context.zero(static_cast<std::byte*>(record.grad) + kept, padded - kept);
 }
 
 // All that read this value have had their backward, and its own is over.
@@ -36,7 +35,12 @@ void give_back(const Context& context, TensorRecord& record) {
 }
 
 template <class T>
-void add_seed(TensorRecord& record, std::span<const double> seed) {
+void add_seed(const Context& context, TensorRecord& record, std::span<const double> seed) {
+  if (context.memory != nullptr) {
+    const auto staged = context.memory->stage(seed.size() * sizeof(T));
+    for (std::size_t i = 0; i < seed.size(); ++i) static_cast<T*>(staged.host)[i] = static_cast<T>(seed[i]);
+    return context.memory->add(record.grad, staged.device, static_cast<std::int64_t>(seed.size()));
+  }
   for (std::size_t i = 0; i < seed.size(); ++i) static_cast<T*>(record.grad)[i] += static_cast<T>(seed[i]);
 }
 
@@ -70,11 +74,12 @@ void Tape::backward(const Context& context, Tensor loss, Spent spent) {
 
 void Tape::backward(const Context& context, Tensor output, std::span<const double> seed, Spent spent) {
   TensorRecord& root = *output.record();
+  PIANO_ASSERT(spent == Spent::kept || context.memory == nullptr, "a device with memory of its own computes later, and keeps what it will read");
   PIANO_CHECK(static_cast<std::int64_t>(seed.size()) == root.shape.elements(),
               "[backward] expected a loss of one element, or a seed of its shape, got shape " + to_string(root.shape));
   if (!root.requires_grad) return;
   if (root.grad == nullptr) allocate_grad(context, root, false);
-  root.dtype == DType::f64 ? add_seed<double>(root, seed) : add_seed<float>(root, seed);
+  root.dtype == DType::f64 ? add_seed<double>(context, root, seed) : add_seed<float>(context, root, seed);
 
   for (Node* node = last_; node != nullptr; node = node->previous) {
     if (!node->output->requires_grad || node->output->grad == nullptr) continue;  // the loss does not depend on it
@@ -86,7 +91,7 @@ void Tape::backward(const Context& context, Tensor output, std::span<const doubl
       if (input->grad == nullptr) {
         allocate_grad(context, *input, fresh);
       } else {
-        if (!fresh) std::memset(input->grad, 0, static_cast<std::size_t>(input->shape.elements()) * size_of(input->dtype));
+        if (!fresh) context.zero(input->grad, static_cast<std::size_t>(input->shape.elements()) * size_of(input->dtype));
         *input->grad_written = 1;
       }
       if (fresh) node->fresh |= 1u << i;

@@ -2,12 +2,20 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 
 namespace piano::test {
 namespace {
 
-Values to_doubles(DType dtype, const void* data, std::int64_t n) {
+// `memory`: the device's, where `data` lies; null: the host's.
+Values to_doubles(DeviceMemory* memory, DType dtype, const void* data, std::int64_t n) {
   Values result(static_cast<std::size_t>(n));
+  std::vector<std::byte> copy;
+  if (memory != nullptr) {
+    copy.resize(result.size() * size_of(dtype));
+    memory->read(copy.data(), data, copy.size());
+    data = copy.data();
+  }
   for (std::size_t i = 0; i < result.size(); ++i) {
     result[i] = dtype == DType::f64 ? static_cast<const double*>(data)[i] : static_cast<double>(static_cast<const float*>(data)[i]);
   }
@@ -28,7 +36,12 @@ class CaseRunner {
     for (std::size_t i = 0; i < tables_.size(); ++i) {
       if (tables_[i]) write(store_.value(store_[tables_[i]]), inputs[i]);
     }
+    if (device.make_memory != nullptr) {
+      memory_ = device.make_memory();
+      memory_->keep(store_);
+    }
     context_.device = &device;
+    context_.memory = memory_.get();
     context_.arena = &arena_;
     context_.tape = tape;
     context_.parameters = &store_;
@@ -47,19 +60,24 @@ class CaseRunner {
 
   const Context& context() const { return context_; }
   Tensor run() const { return case_.run(context_, leaves_); }
+  Values values_of(const Tensor& t) const { return to_doubles(memory_.get(), t.dtype(), t.record()->value, t.shape().elements()); }
 
+  // To be called when all has gone backward, before gradient().
+  void take_row_gradients() {
+    if (memory_ != nullptr) memory_->read_row_gradients(gradients_.tables);
+  }
   Values gradient(std::size_t i) const {
     const CaseInput& in = case_.inputs[i];
     if (!in.differentiable) return {};
     Values dense(static_cast<std::size_t>(in.rows * in.cols), 0.0);
     if (!in.table) {
       const TensorRecord& leaf = *leaves_[i].record();
-      return leaf.grad == nullptr ? dense : to_doubles(leaf.dtype, leaf.grad, leaf.shape.elements());
+      return leaf.grad == nullptr ? dense : to_doubles(memory_.get(), leaf.dtype, leaf.grad, leaf.shape.elements());
     }
     const RowGradients& rows = gradients_.tables[store_[tables_[i]].table];
     const auto entries = static_cast<std::int64_t>(rows.rows().size());
     const void* data = store_.dtype() == DType::f64 ? static_cast<const void*>(rows.values<double>().data()) : rows.values<float>().data();
-    const Values values = to_doubles(store_.dtype(), data, entries * in.cols);
+    const Values values = to_doubles(nullptr, store_.dtype(), data, entries * in.cols);
     for (std::int64_t e = 0; e < entries; ++e) {
       for (std::int64_t c = 0; c < in.cols; ++c) {
         dense[static_cast<std::size_t>(rows.rows()[static_cast<std::size_t>(e)] * in.cols + c)] += values[static_cast<std::size_t>(e * in.cols + c)];
@@ -83,12 +101,11 @@ class CaseRunner {
   ParameterStore store_;
   Gradients gradients_;
   Arena arena_;
+  std::unique_ptr<DeviceMemory> memory_;
   Context context_;
   std::vector<ParameterId> tables_;
   std::vector<Tensor> leaves_;
 };
-
-Values values_of(const Tensor& t) { return to_doubles(t.dtype(), t.record()->value, t.shape().elements()); }
 
 }  // namespace
 
@@ -113,19 +130,21 @@ Values draw_output_seed(std::int64_t n, std::uint64_t seed) {
 }
 
 Values forward(const Device& device, const OpCase& op_case, const std::vector<Values>& inputs) {
-  return values_of(CaseRunner(device, op_case, inputs, nullptr).run());
+  const CaseRunner runner(device, op_case, inputs, nullptr);
+  return runner.values_of(runner.run());
 }
 
 CaseResult forward_and_backward(const Device& device, const OpCase& op_case, const std::vector<Values>& inputs, std::uint64_t seed) {
   Tape tape;
-  const CaseRunner runner(device, op_case, inputs, &tape);
+  CaseRunner runner(device, op_case, inputs, &tape);
   CaseResult result;
   for (int repeat = 0; repeat < 2; ++repeat) {
     tape.clear();
     const Tensor out = runner.run();
-    result.output = values_of(out);
+    result.output = runner.values_of(out);
     tape.backward(runner.context(), out, draw_output_seed(out.shape().elements(), seed));
   }
+  runner.take_row_gradients();
   for (std::size_t i = 0; i < op_case.inputs.size(); ++i) {
     result.gradients.push_back(runner.gradient(i));
     for (double& g : result.gradients.back()) g /= 2;

@@ -1,0 +1,68 @@
+// What kernels are made of: where a thread stands, and sums across a warp or a block. Sums have one order, so their bits are always the same.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace piano::cuda {
+
+__device__ inline std::int64_t first_element() { return std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
+__device__ inline std::int64_t element_stride() { return std::int64_t{gridDim.x} * blockDim.x; }
+
+__device__ inline int lane() { return static_cast<int>(threadIdx.x % 32); }
+__device__ inline std::int64_t first_warp() { return first_element() / 32; }
+__device__ inline std::int64_t warp_stride() { return element_stride() / 32; }
+
+inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+
+// The same in every lane.
+template <class T>
+__device__ inline T warp_sum(T v) {
+  for (int step = 16; step > 0; step /= 2) v += __shfl_xor_sync(kAllLanes, v, step);
+  return v;
+}
+
+template <class T>
+__device__ inline T warp_max(T v) {
+  for (int step = 16; step > 0; step /= 2) {
+    const T other = __shfl_xor_sync(kAllLanes, v, step);
+    v = v > other ? v : other;
+  }
+  return v;
+}
+
+// The block's dynamic shared memory.
+template <class T>
+__device__ inline T* shared_memory() {
+  extern __shared__ __align__(16) unsigned char dynamic_shared[];
+  return reinterpret_cast<T*>(dynamic_shared);
+}
+
+// Sum over all threads of a block, the same in every thread. `scratch`: a number for each warp, in shared memory.
+template <class T>
+__device__ inline T block_sum(T v, T* scratch) {
+  v = warp_sum(v);
+  __syncthreads();  // scratch may still be read by an earlier sum
+  if (lane() == 0) scratch[threadIdx.x / 32] = v;
+  __syncthreads();
+  T total = 0;
+  for (unsigned w = 0; w < blockDim.x / 32; ++w) total += scratch[w];
+  return total;
+}
+
+template <class T>
+__device__ inline T block_max(T v, T* scratch) {
+  v = warp_max(v);
+  __syncthreads();
+  if (lane() == 0) scratch[threadIdx.x / 32] = v;
+  __syncthreads();
+  T most = scratch[0];
+  for (unsigned w = 1; w < blockDim.x / 32; ++w) most = most > scratch[w] ? most : scratch[w];
+  return most;
+}
+
+// Where a sum goes that may be the first to be written there.
+__device__ inline void put(float* to, float v, bool fresh) { *to = fresh ? v : *to + v; }
+
+}  // namespace piano::cuda

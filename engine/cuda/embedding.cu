@@ -1,0 +1,46 @@
+// embedding_sum: a warp for each bag. Backward notes down what was touched; the rows' gradients are added up once, for all ops that read a table
+// (CudaMemory::table_gradient).
+#include "engine/cuda/device_code.h"
+#include "engine/cuda/node.h"
+#include "engine/ops/ops.h"
+
+namespace piano::cuda {
+namespace {
+
+__global__ void sum_bags(std::int64_t rows, std::int64_t d, const float* table, const std::int32_t* offsets, const std::int32_t* ids, bool mean,
+                         float* y) {
+  for (std::int64_t r = first_warp(); r < rows; r += warp_stride()) {
+    const std::int64_t begin = offsets != nullptr ? offsets[r] : r, end = offsets != nullptr ? offsets[r + 1] : r + 1;
+    const float factor = mean && end > begin ? 1.0f / static_cast<float>(end - begin) : 1.0f;
+    for (std::int64_t c = lane(); c < d; c += 32) {
+      float sum = 0;
+      for (std::int64_t i = begin; i < end; ++i) sum += table[ids[i] * d + c];
+      y[r * d + c] = factor * sum;
+    }
+  }
+}
+
+void embedding_sum_forward(const Context& context, Node& node) {
+  const auto& args = args_of<EmbeddingSumArgs>(node);
+  const Bags& bags = args.bags;
+  if (bags.rows == 0) return;
+  CudaMemory& memory = memory_of(context);
+  const std::int32_t* offsets = bags.offsets == nullptr ? nullptr : memory.copy_of(bags.offsets, bags.rows + 1);
+  const std::int32_t* ids = memory.copy_of(bags.ids, bags.offsets == nullptr ? bags.rows : bags.offsets[bags.rows]);
+  launch_warps(memory, sum_bags, bags.rows, bags.rows, cols_of(node.output), value_of(node.inputs[0]), offsets, ids, args.pooling == Pooling::mean,
+               value_of(node.output));
+}
+
+void embedding_sum_backward(const Context& context, Node& node) {
+  const auto& args = args_of<EmbeddingSumArgs>(node);
+  const TensorRecord* table = node.inputs[0];
+  if (!table->requires_grad) return;
+  memory_of(context).touch({static_cast<std::size_t>(table->row_grads - context.gradients->tables.data()), args.bags.offsets, args.bags.ids,
+                            args.bags.rows, args.pooling == Pooling::mean, output_gradient(node), cols_of(node.output)});
+}
+
+}  // namespace
+
+void set_embedding(const Kernels& kernels) { kernels.set(OpId::embedding_sum, embedding_sum_forward, embedding_sum_backward, 0); }
+
+}  // namespace piano::cuda

@@ -1,0 +1,237 @@
+// Attention of one query a list, in parts: split_heads, merge_heads, attention_weights, match_sum.
+#include <cstring>
+#include <numeric>
+
+#include "engine/cuda/device_code.h"
+#include "engine/cuda/node.h"
+#include "engine/ops/ops.h"
+
+namespace piano::cuda {
+namespace {
+
+// The matrix x (rows, d) and its split one (rows * heads, d): column c of row r is column c of row r * heads + c / width.
+__device__ inline std::int64_t split_place(std::int64_t i, std::int64_t d, int heads) {
+  const std::int64_t r = i / d, c = i % d;
+  return (r * heads + c / (d / heads)) * d + c;
+}
+
+__device__ inline bool own_head(std::int64_t i, std::int64_t d, int heads) { return i % d / (d / heads) == i / d % heads; }
+
+// n elements of the split matrix: head h's columns of x, times factor, and zeros elsewhere
+__global__ void split_values(std::int64_t n, std::int64_t d, int heads, float factor, const float* x, Gradient to) {
+  for (std::int64_t i = first_element(); i < n; i += element_stride()) {
+    const bool own = own_head(i, d, heads);
+    if (own || to.fresh) put(to.to + i, own ? factor * x[i / d / heads * d + i % d] : 0.0f, to.fresh);
+  }
+}
+
+// n elements of x: each from its place in the split matrix
+__global__ void merge_values(std::int64_t n, std::int64_t d, int heads, float factor, const float* split, Gradient to) {
+  for (std::int64_t i = first_element(); i < n; i += element_stride()) put(to.to + i, factor * split[split_place(i, d, heads)], to.fresh);
+}
+
+void split_heads_forward(const Context& context, Node& node) {
+  const auto& args = args_of<HeadsArgs>(node);
+  const std::int64_t n = elements_of(node.output);
+  launch_elements(memory_of(context), split_values, n, n, cols_of(node.output), args.heads, static_cast<float>(args.factor),
+                  value_of(node.inputs[0]), Gradient{value_of(node.output), true});
+}
+
+void split_heads_backward(const Context& context, Node& node) {
+  const auto& args = args_of<HeadsArgs>(node);
+  const std::int64_t n = elements_of(node.inputs[0]);
+  launch_elements(memory_of(context), merge_values, n, n, cols_of(node.output), args.heads, static_cast<float>(args.factor), output_gradient(node),
+                  gradient_of(node, 0));
+}
+
+void merge_heads_forward(const Context& context, Node& node) {
+  const std::int64_t n = elements_of(node.output);
+  launch_elements(memory_of(context), merge_values, n, n, cols_of(node.output), args_of<HeadsArgs>(node).heads, 1.0f, value_of(node.inputs[0]),
+                  Gradient{value_of(node.output), true});
+}
+
+void merge_heads_backward(const Context& context, Node& node) {
+  const std::int64_t n = elements_of(node.inputs[0]);
+  launch_elements(memory_of(context), split_values, n, n, cols_of(node.output), args_of<HeadsArgs>(node).heads, 1.0f, output_gradient(node),
+                  gradient_of(node, 0));
+}
+
+// ---- attention_weights: q (lists * heads, d), k (keys, d), null_score (lists * heads) or null -> p (keys, heads)
+
+constexpr int kListThreads = 128;
+constexpr std::size_t kScratch = kListThreads / kWarp * sizeof(float);
+
+// A block for each list and head; its warps share the keys.
+__global__ void weigh_keys(Lists keys, std::int64_t d, const float* q, const float* k, const float* null_score, float* p) {
+  auto* scratch = shared_memory<float>();
+  const std::int64_t heads = gridDim.y, h = blockIdx.y, row = blockIdx.x * heads + h;
+  const std::int64_t begin = keys.offsets[blockIdx.x], end = keys.offsets[blockIdx.x + 1];
+  float highest = null_score != nullptr ? null_score[row] : -INFINITY, sum = 0;
+  for (std::int64_t j = begin + threadIdx.x / 32; j < end; j += kListThreads / 32) {
+    float dot = 0;
+    for (std::int64_t c = lane(); c < d; c += 32) dot += q[row * d + c] * k[j * d + c];
+    dot = warp_sum(dot);
+    highest = fmaxf(highest, dot);
+    if (lane() == 0) p[j * heads + h] = dot;
+  }
+  highest = block_max(highest, scratch);  // and the scores are written
+  for (std::int64_t j = begin + threadIdx.x; j < end; j += kListThreads) {
+    const float e = expf(p[j * heads + h] - highest);
+    p[j * heads + h] = e;
+    sum += e;
+  }
+  sum = block_sum(sum, scratch) + (null_score != nullptr ? expf(null_score[row] - highest) : 0.0f);
+  for (std::int64_t j = begin + threadIdx.x; j < end; j += kListThreads) p[j * heads + h] /= sum;
+}
+
+// ds_j = p_j (dp_j - mean), mean = sum_m p_m dp_m;  dq += sum_j ds_j k_j;  dnull -= (1 - sum_m p_m) mean. Leaves the means, (lists * heads).
+__global__ void weigh_keys_back(Lists keys, std::int64_t d, const float* k, const float* p, const float* dp, Gradient dq, Gradient dnull,
+                                float* mean_of) {
+  auto* scratch = shared_memory<float>();
+  const std::int64_t heads = gridDim.y, h = blockIdx.y, row = blockIdx.x * heads + h;
+  const std::int64_t begin = keys.offsets[blockIdx.x], end = keys.offsets[blockIdx.x + 1];
+  float mean = 0, share = 0;
+  for (std::int64_t j = begin + threadIdx.x; j < end; j += kListThreads) {
+    mean += p[j * heads + h] * dp[j * heads + h];
+    share += p[j * heads + h];
+  }
+  mean = block_sum(mean, scratch), share = block_sum(share, scratch);
+  if (threadIdx.x == 0) {
+    mean_of[row] = mean;
+    if (dnull.to != nullptr) put(dnull.to + row, -(1 - share) * mean, dnull.fresh);
+  }
+  if (dq.to == nullptr) return;
+  for (std::int64_t c = threadIdx.x; c < d; c += kListThreads) {
+    float sum = 0;
+    for (std::int64_t j = begin; j < end; ++j) sum += p[j * heads + h] * (dp[j * heads + h] - mean) * k[j * d + c];
+    put(dq.to + row * d + c, sum, dq.fresh);
+  }
+}
+
+// A warp for each key: dk_j += sum_h ds_{j, h} q_h
+__global__ void spread_to_keys(std::int64_t n, std::int64_t d, int heads, const std::int32_t* list_of_key, const float* q, const float* p,
+                               const float* dp, const float* mean_of, Gradient dk) {
+  for (std::int64_t j = first_warp(); j < n; j += warp_stride()) {
+    const std::int64_t first = std::int64_t{list_of_key[j]} * heads;
+    for (std::int64_t c = lane(); c < d; c += 32) {
+      float sum = 0;
+      for (int h = 0; h < heads; ++h) sum += p[j * heads + h] * (dp[j * heads + h] - mean_of[first + h]) * q[(first + h) * d + c];
+      put(dk.to + j * d + c, sum, dk.fresh);
+    }
+  }
+}
+
+dim3 list_grid(const AttentionWeightsArgs& args) { return {static_cast<unsigned>(args.keys.lists), static_cast<unsigned>(args.heads)}; }
+
+void attention_weights_forward(const Context& context, Node& node) {
+  const auto& args = args_of<AttentionWeightsArgs>(node);
+  CudaMemory& memory = memory_of(context);
+  launch(memory, weigh_keys, list_grid(args), dim3(kListThreads), kScratch, lists_of(memory, args.keys), cols_of(node.inputs[0]),
+         value_of(node.inputs[0]), value_of(node.inputs[1]), value_of(node.inputs[2]), value_of(node.output));
+}
+
+void attention_weights_backward(const Context& context, Node& node) {
+  const auto& args = args_of<AttentionWeightsArgs>(node);
+  CudaMemory& memory = memory_of(context);
+  const std::int64_t d = cols_of(node.inputs[0]), keys = rows_of(node.inputs[1]);
+  const float *p = value_of(node.output), *dp = output_gradient(node);
+  float* mean_of = floats(context, rows_of(node.inputs[0]));
+  launch(memory, weigh_keys_back, list_grid(args), dim3(kListThreads), kScratch, lists_of(memory, args.keys), d, value_of(node.inputs[1]), p, dp,
+         gradient_of(node, 0), gradient_of(node, 2), mean_of);
+  if (const Gradient dk = gradient_of(node, 1)) {
+    launch_warps(memory, spread_to_keys, keys, keys, d, args.heads, memory.list_of_row(args.keys), value_of(node.inputs[0]), p, dp, mean_of, dk);
+  }
+}
+
+// ---- match_sum: p (keys, heads) -> out (rows, heads * columns)
+
+// Matches that share a target, one after another. On the device.
+struct Groups {
+  std::int32_t count = 0;
+  const std::int32_t *target, *begin;  // (count), (count + 1)
+  const std::int32_t *from;            // (matches): sorted by target, where each one's number comes from
+};
+
+// target(x) in 0 .. targets-1 and from(x) of each match x.
+template <class Target, class From>
+Groups group(CudaMemory& memory, std::int32_t matches, std::int64_t targets, Target target, From from) {
+  std::vector<std::int32_t> end(static_cast<std::size_t>(targets) + 1, 0);  // counts, then where each target's next match goes
+  for (std::int32_t x = 0; x < matches; ++x) ++end[static_cast<std::size_t>(target(x)) + 1];
+  Groups groups;
+  for (const std::int32_t size : end) groups.count += size > 0;
+  const auto staged = [&](std::int32_t n) {
+    const DeviceMemory::Staged place = memory.stage(static_cast<std::size_t>(n) * sizeof(std::int32_t));
+    return std::pair{static_cast<std::int32_t*>(place.host), static_cast<const std::int32_t*>(place.device)};
+  };
+  const auto [group_target, target_there] = staged(groups.count);
+  const auto [group_begin, begin_there] = staged(groups.count + 1);
+  const auto [sorted, sorted_there] = staged(matches);
+  std::int32_t g = 0, at = 0;
+  for (std::size_t t = 0; t < static_cast<std::size_t>(targets); ++t) {
+    const std::int32_t size = end[t + 1];
+    end[t] = at;
+    if (size > 0) group_target[g] = static_cast<std::int32_t>(t), group_begin[g++] = at;
+    at += size;
+  }
+  group_begin[g] = at;
+  for (std::int32_t x = 0; x < matches; ++x) sorted[end[static_cast<std::size_t>(target(x))]++] = from(x);
+  groups.target = target_there, groups.begin = begin_there, groups.from = sorted_there;
+  return groups;
+}
+
+// A place (row, column) of the output is row * columns + column; head h's number lies at row * heads * columns + h * columns + column.
+__device__ inline std::int64_t place_of_head(std::int64_t place, int columns, int heads, int h) {
+  return (place / columns * heads + h) * columns + place % columns;
+}
+
+__global__ void sum_matches(Groups groups, int heads, int columns, const float* p, float* y) {
+  for (std::int64_t i = first_element(); i < std::int64_t{groups.count} * heads; i += element_stride()) {
+    const auto g = i / heads;
+    const int h = static_cast<int>(i % heads);
+    float sum = 0;
+    for (std::int32_t x = groups.begin[g]; x < groups.begin[g + 1]; ++x) sum += p[std::int64_t{groups.from[x]} * heads + h];
+    y[place_of_head(groups.target[g], columns, heads, h)] = sum;
+  }
+}
+
+__global__ void spread_matches(Groups groups, int heads, int columns, const float* dy, Gradient dp) {
+  for (std::int64_t i = first_element(); i < std::int64_t{groups.count} * heads; i += element_stride()) {
+    const auto g = i / heads;
+    const int h = static_cast<int>(i % heads);
+    float sum = 0;
+    for (std::int32_t x = groups.begin[g]; x < groups.begin[g + 1]; ++x) sum += dy[place_of_head(groups.from[x], columns, heads, h)];
+    dp.to[std::int64_t{groups.target[g]} * heads + h] += sum;
+  }
+}
+
+void match_sum_forward(const Context& context, Node& node) {
+  const auto& args = args_of<MatchSumArgs>(node);
+  const Matches& m = args.matches;
+  CudaMemory& memory = memory_of(context);
+  const int heads = static_cast<int>(cols_of(node.inputs[0]));
+  memory.zero(value_of(node.output), static_cast<std::size_t>(elements_of(node.output)) * sizeof(float));
+  const Groups groups = group(memory, m.size(), rows_of(node.output) * args.columns, [&](std::int32_t x) { return m.rows[x] * args.columns + m.columns[x]; },
+                              [&](std::int32_t x) { return m.keys[x]; });
+  launch_elements(memory, sum_matches, std::int64_t{groups.count} * heads, groups, heads, args.columns, value_of(node.inputs[0]), value_of(node.output));
+}
+
+void match_sum_backward(const Context& context, Node& node) {
+  const auto& args = args_of<MatchSumArgs>(node);
+  const Matches& m = args.matches;
+  CudaMemory& memory = memory_of(context);
+  const int heads = static_cast<int>(cols_of(node.inputs[0]));
+  const Groups groups = group(memory, m.size(), rows_of(node.inputs[0]), [&](std::int32_t x) { return m.keys[x]; },
+                              [&](std::int32_t x) { return m.rows[x] * args.columns + m.columns[x]; });
+  launch_elements(memory, spread_matches, std::int64_t{groups.count} * heads, groups, heads, args.columns, output_gradient(node), gradient_of(node, 0));
+}
+
+}  // namespace
+
+void set_query_attention(const Kernels& kernels) {
+  kernels.set(OpId::split_heads, split_heads_forward, split_heads_backward, 0b1);
+  kernels.set(OpId::merge_heads, merge_heads_forward, merge_heads_backward, 0b1);
+  kernels.set(OpId::attention_weights, attention_weights_forward, attention_weights_backward, 0b111);
+  kernels.set(OpId::match_sum, match_sum_forward, match_sum_backward, 0);
+}
+
+}  // namespace piano::cuda

@@ -1,0 +1,11 @@
+// In place of the GPU, in a build without CUDA.
+#include "engine/base/error.h"
+#include "engine/core/device.h"
+
+namespace piano {
+
+const Device& cuda_device() {
+  throw Error(ErrorCode::usage, "device = cuda: this binary was built without CUDA; configure with -DPIANO_CUDA=ON where nvcc is, or use device = cpu");
+}
+
+}  // namespace piano

@@ -1,0 +1,254 @@
+#include "tests/cuda_emulation/emulation.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "tests/cuda_emulation/cuda_runtime.h"
+
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+namespace piano::cuda {
+constexpr std::size_t kMostShared = 228 * 1024;  // of an H100's multiprocessor
+alignas(16) unsigned char dynamic_shared[kMostShared + 256];
+}  // namespace piano::cuda
+
+namespace piano::emulation {
+namespace {
+
+constexpr std::size_t kStack = 64 * 1024;
+constexpr unsigned char kUnset = 0xFF;
+
+std::uint64_t order_seed = 0;
+std::int64_t launch_count = 0;
+
+// ---- fibers: a stack and where to go on
+
+#if defined(__x86_64__)
+extern "C" void piano_emulation_switch(void** save, void* load);
+asm(R"(
+.text
+.globl piano_emulation_switch
+.type piano_emulation_switch, @function
+piano_emulation_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size piano_emulation_switch, .-piano_emulation_switch
+)");
+
+struct Place {
+  void* sp = nullptr;
+};
+void go(Place& from, Place& to) { piano_emulation_switch(&from.sp, to.sp); }
+void begin_at(Place& place, unsigned char* stack, void (*entry)()) {
+  auto** top = reinterpret_cast<void**>(stack + kStack - 16);  // as after a call: aligned to 16 less 8
+  *--top = nullptr;
+  *--top = reinterpret_cast<void*>(entry);
+  for (int i = 0; i < 6; ++i) *--top = nullptr;
+  place.sp = top;
+}
+#else
+struct Place {
+  ucontext_t context;
+};
+void go(Place& from, Place& to) { swapcontext(&from.context, &to.context); }
+void begin_at(Place& place, unsigned char* stack, void (*entry)()) {
+  getcontext(&place.context);
+  place.context.uc_stack.ss_sp = stack, place.context.uc_stack.ss_size = kStack, place.context.uc_link = nullptr;
+  makecontext(&place.context, entry, 0);
+}
+#endif
+
+enum class State { ready, at_barrier, at_exchange, ended };
+
+struct Fiber {
+  std::unique_ptr<unsigned char[]> stack;
+  Place place;
+  uint3 thread;
+  State state = State::ready;
+  // of the exchange that it waits in
+  unsigned mask = 0;
+  int from = 0, kind = 0;
+  const void* mine = nullptr;
+  void* theirs = nullptr;
+  std::size_t bytes = 0;
+};
+
+struct Block {
+  std::vector<std::unique_ptr<Fiber>> fibers;  // kept from block to block
+  std::vector<std::size_t> order;
+  std::size_t threads = 0, current = 0;
+  Place scheduler;
+  void (*thread)(void*) = nullptr;
+  void* arguments = nullptr;
+  std::string error;
+} block;
+
+void stop() { go(block.fibers[block.current]->place, block.scheduler); }
+
+void fiber_main() {
+  for (;;) {  // a fiber that has ended is begun anew for the next block
+    block.thread(block.arguments);
+    block.fibers[block.current]->state = State::ended;
+    stop();
+  }
+}
+
+std::string where() {
+  return "block " + std::to_string(blockIdx.x) + "," + std::to_string(blockIdx.y) + "," + std::to_string(blockIdx.z);
+}
+
+// All lanes of an exchange have come: each gets what it asked for.
+bool settle_exchange(std::size_t warp) {
+  const std::size_t begin = warp * 32, end = std::min(begin + 32, block.threads);
+  bool settled = false;
+  for (std::size_t i = begin; i < end; ++i) {
+    Fiber& first = *block.fibers[i];
+    if (first.state != State::at_exchange) continue;
+    bool complete = true;
+    for (std::size_t l = 0; l < 32; ++l) {
+      if ((first.mask >> l & 1) == 0) continue;
+      if (begin + l >= end) throw std::runtime_error(where() + ": a shuffle's mask names a lane that the block does not have");
+      const Fiber& other = *block.fibers[begin + l];
+      if (other.state == State::ended) throw std::runtime_error(where() + ": a shuffle waits for a thread that has ended");
+      complete = complete && other.state == State::at_exchange;
+    }
+    if (!complete) continue;
+    for (std::size_t l = 0; l < 32; ++l) {
+      if ((first.mask >> l & 1) == 0) continue;
+      const Fiber& lane = *block.fibers[begin + l];
+      if (lane.mask != first.mask || lane.kind != first.kind || lane.bytes != first.bytes) {
+        throw std::runtime_error(where() + ": threads of a warp meet in different shuffles");
+      }
+      if ((lane.mask >> lane.from & 1) == 0) throw std::runtime_error(where() + ": a shuffle reads a lane that takes no part");
+    }
+    for (std::size_t l = 0; l < 32; ++l) {
+      if ((first.mask >> l & 1) == 0) continue;
+      Fiber& lane = *block.fibers[begin + l];
+      std::memcpy(lane.theirs, block.fibers[begin + static_cast<std::size_t>(lane.from)]->mine, lane.bytes);
+      lane.state = State::ready;
+    }
+    settled = true;
+  }
+  return settled;
+}
+
+void run_block() {
+  for (std::size_t i = 0; i < block.threads; ++i) {
+    if (i >= block.fibers.size()) {
+      block.fibers.push_back(std::make_unique<Fiber>());
+      block.fibers.back()->stack.reset(new unsigned char[kStack]);
+    }
+    Fiber& fiber = *block.fibers[i];
+    begin_at(fiber.place, fiber.stack.get(), fiber_main);
+    const auto t = static_cast<unsigned>(i);
+    fiber.thread = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+    fiber.state = State::ready;
+  }
+  for (;;) {
+    for (const std::size_t i : block.order) {
+      Fiber& fiber = *block.fibers[i];
+      if (fiber.state != State::ready) continue;
+      block.current = i, threadIdx = fiber.thread;
+      go(block.scheduler, fiber.place);
+      if (!block.error.empty()) throw std::runtime_error(where() + ": " + std::exchange(block.error, ""));
+    }
+    std::size_t ended = 0, at_barrier = 0, ready = 0;
+    for (std::size_t w = 0; w * 32 < block.threads; ++w) settle_exchange(w);
+    for (std::size_t i = 0; i < block.threads; ++i) {
+      const State state = block.fibers[i]->state;
+      ended += state == State::ended, at_barrier += state == State::at_barrier, ready += state == State::ready;
+    }
+    if (ended == block.threads) return;
+    if (ready > 0) continue;
+    if (at_barrier == block.threads) {
+      for (std::size_t i = 0; i < block.threads; ++i) block.fibers[i]->state = State::ready;
+      continue;
+    }
+    throw std::runtime_error(where() + ": " + std::to_string(at_barrier) + " threads wait at a barrier, " + std::to_string(ended) +
+                             " have ended, the others wait at shuffles: they never meet");
+  }
+}
+
+}  // namespace
+
+void shuffle_threads(std::uint64_t seed) { order_seed = seed; }
+std::int64_t launches() { return launch_count; }
+int lane() { return static_cast<int>(block.current % 32); }
+
+void wait_for_block() {
+  block.fibers[block.current]->state = State::at_barrier;
+  stop();
+}
+
+void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size_t bytes, int kind) {
+  Fiber& fiber = *block.fibers[block.current];
+  if ((mask >> lane() & 1) == 0) block.error = "a thread calls a shuffle whose mask does not name it";
+  fiber.mask = mask, fiber.from = from, fiber.kind = kind, fiber.mine = mine, fiber.theirs = theirs, fiber.bytes = bytes;
+  fiber.state = State::at_exchange;
+  stop();
+}
+
+void run_grid(dim3 grid, dim3 threads, std::size_t shared_bytes, void (*thread)(void*), void* arguments) {
+  ++launch_count;
+  gridDim = grid, blockDim = threads;
+  block.threads = std::size_t{threads.x} * threads.y * threads.z;
+  if (block.threads == 0 || block.threads > 1024) throw std::runtime_error("a block of " + std::to_string(block.threads) + " threads");
+  if (grid.y > 65535 || grid.z > 65535) throw std::runtime_error("a grid of more than 65535 blocks along y or z");
+  if (shared_bytes > cuda::kMostShared) throw std::runtime_error("more shared memory than there is");
+  block.thread = thread, block.arguments = arguments;
+  block.order.resize(block.threads);
+  std::iota(block.order.begin(), block.order.end(), std::size_t{0});
+  const std::size_t blocks = std::size_t{grid.x} * grid.y * grid.z;
+  std::vector<std::size_t> turns(blocks);
+  std::iota(turns.begin(), turns.end(), std::size_t{0});
+  if (order_seed != 0) {
+    RandomStream random(order_seed, "threads");
+    random.shuffle(block.order);
+    random.shuffle(turns);
+  }
+  unsigned char* const behind = cuda::dynamic_shared + shared_bytes;
+  for (const std::size_t turn : turns) {
+    const auto b = static_cast<unsigned>(turn);
+    blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+    std::memset(cuda::dynamic_shared, kUnset, shared_bytes + 256);
+    run_block();
+    if (std::any_of(behind, behind + 256, [](unsigned char c) { return c != kUnset; })) {
+      throw std::runtime_error(where() + ": a thread wrote behind the block's shared memory");
+    }
+  }
+}
+
+}  // namespace piano::emulation
+
+cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t) {
+  *p = std::aligned_alloc(256, (std::max<std::size_t>(bytes, 1) + 255) / 256 * 256);
+  if (*p == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*p, 0xFF, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
+  std::free(p);
+  return cudaSuccess;
+}
