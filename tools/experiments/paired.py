@@ -4,10 +4,14 @@
     paired.py METRIC FILE...               systems of the same files: PIANO against each heuristic; one file a seed
     paired.py METRIC FILE... --vs FILE...  PIANO of the first files (one a seed) minus PIANO of the others
 
+    .. --users known|unseen DATA           only lists of users with, without a training request in this packed file
+
 Seeds are averaged per list first; then users are drawn with replacement, 2,000 times, and bring all their lists along.
 Needs numpy; without it says so and exits 77.
 """
 import csv
+import json
+import struct
 import sys
 from collections import defaultdict
 
@@ -16,6 +20,22 @@ try:
 except ImportError:
     print("paired.py: numpy is not installed; nothing was compared")
     sys.exit(77)
+
+
+def training_users(path):
+    """Names of the users with a training request in a packed file (safetensors: docs of its tensors in data/README.md)."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        begin = file.tell()
+
+        def tensor(name, kind):
+            first, last = header[name]["data_offsets"]
+            file.seek(begin + first)
+            return np.frombuffer(file.read(last - first), kind)
+
+        user, split = tensor("request.user", "<i4"), tensor("request.split", "u1")
+        text, offsets = tensor("dict.user.text", "u1").tobytes(), tensor("dict.user.offsets", "<i8")
+    return {text[offsets[u]:offsets[u + 1]].decode() for u in set(user[(split == 0) & (user >= 0)].tolist())}
 
 
 def read(paths, metric):
@@ -46,17 +66,23 @@ def interval(difference, users, requests, draws=2000):
 
 
 def compare(name, a, b, users):
-    requests = sorted(a.keys() & b.keys())
+    requests = sorted(r for r in a.keys() & b.keys() if r in users)
     difference = np.array([np.mean(a[r]) - np.mean(b[r]) for r in requests])
     low, high = interval(difference, users, requests)
     print(f"{name:42s} {difference.mean():+.4f}  [{low:+.4f}, {high:+.4f}]  {len(requests)} lists, {len({users[r] for r in requests})} users")
 
 
 def main():
-    metric, arguments = sys.argv[1], sys.argv[2:]
+    metric, arguments, wanted = sys.argv[1], sys.argv[2:], lambda user: True
+    if "--users" in arguments:
+        at = arguments.index("--users")
+        known, is_known = training_users(arguments[at + 2]), arguments[at + 1] == "known"
+        arguments, wanted = arguments[:at] + arguments[at + 3:], lambda user: (user in known) == is_known
     cut = arguments.index("--vs") if "--vs" in arguments else len(arguments)
     values, users = read(arguments[:cut], metric)
+    users = {request: user for request, user in users.items() if wanted(user)}
     for system, lists in values.items():
+        lists = {request: v for request, v in lists.items() if request in users}
         seeds = len(next(iter(lists.values())))
         by_seed = [np.mean([v[s] for v in lists.values()]) for s in range(seeds)]
         print(f"{metric}: {system:28s} {np.mean(by_seed):.4f}   by seed " + " ".join(f"{x:.4f}" for x in by_seed))
