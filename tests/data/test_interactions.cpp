@@ -89,6 +89,39 @@ TEST_CASE("what a training user clicks does not change that user's own figures")
   }
 }
 
+TEST_CASE("where cosines would cost too much, some lists give their scale for all") {
+  RandomStream random(9, "cosine scale");
+  LogShape shape;
+  shape.requests = 400;
+  const std::vector<OwnedRequest> log = random_log(random, shape);
+  const auto packed = [&](std::int64_t work) {
+    const TemporaryPath file("scale.safetensors");
+    WriterOptions options;
+    options.cosine_work = work;
+    DatasetWriter writer(file.path(), options);
+    for (std::size_t i = 0; i < log.size(); ++i) writer.add_request(*View(log[i]), static_cast<std::int64_t>(i), true);
+    writer.commit();
+    return Dataset(file.path());
+  };
+  const Dataset all = packed(std::int64_t{1} << 40), some = packed(2000), none = packed(1);
+  const std::vector<std::string> names = match_feature_names(all.features().schema);
+  int cosines = 0;
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    CAPTURE(names[k]);
+    const float deviation = all.features().match.deviation[k];
+    if (names[k].find("cosine") == std::string::npos) {
+      CHECK(some.features().match.mean[k] == all.features().match.mean[k]);
+      CHECK(none.features().match.deviation[k] == deviation);
+      continue;
+    }
+    ++cosines;
+    CHECK(some.features().match.deviation[k] != deviation);
+    CHECK(std::abs(some.features().match.deviation[k] - deviation) < 0.3 * deviation);
+    CHECK(std::abs(some.features().match.mean[k] - all.features().match.mean[k]) < 0.3 * deviation);
+  }
+  CHECK(cosines == 2);
+}
+
 TEST_CASE("of a large log whole users are left out") {
   const TemporaryPath file("interactions.safetensors");
   write(small_log(), file.path());
