@@ -56,6 +56,7 @@ Tensor Context::parameter(ParameterId id) const {
   record->shape = p.shape;
   record->dtype = parameters->dtype();
   record->value = parameters->value(p);
+  record->padded = false;
   record->packed = packed != nullptr ? packed->of(id) : nullptr;
   record->requires_grad = tape != nullptr && gradients != nullptr;
   if (record->requires_grad) {
