@@ -158,7 +158,7 @@ void BatchBuilder::reserve(const BatchExtent& extent, Batch& batch) {
   batch.history_match.offsets.reserve(lists + 1);
   for (std::vector<std::int32_t>* column : {&batch.history_match.candidate, &batch.history_match.event, &batch.history_match.column})
     column->reserve(matches);
-  impl_->match.reserve(extent.rows, extent.values_per_field, std::min(extent.history_rows, impl_->limits.max_history));
+  impl_->match.reserve(extent.rows, extent.values_per_field, std::min(extent.history_rows, impl_->limits.max_history), impl_->limits.match && impl_->limits.cosine);
 }
 
 }  // namespace piano::data

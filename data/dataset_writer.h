@@ -24,6 +24,7 @@ struct WriterOptions {
   Ngrams ngrams;                      // of query terms; case counts for nothing then
   ItemVectors item_vectors;           // of candidates and past items that bring none of their own
   std::string format;                 // recorded in the metadata
+  std::int64_t cosine_work = std::int64_t{1} << 24;  // users of items looked at, some hundredths of a second: to scale the cosines of a larger log, lists are skipped
 };
 
 // Where in the input something stands; lines and columns count from 1, 0 = unknown.

@@ -181,19 +181,46 @@ void fit_dense(const RawColumns& log, FeatureSpace& space) {
   space.score = space.schema.has_score ? score.scaling() : Scaling{{0.0f}, {1.0f}};
 }
 
+// How many users of items the cosines of request r look at.
+std::int64_t cosine_work(const RawColumns& log, std::size_t r, const MatchMaps& maps, const Interactions& interactions) {
+  std::int64_t sum = 0;
+  const auto add = [&](std::int32_t raw) {
+    const std::int32_t item = raw < 0 ? -1 : maps.item[static_cast<std::size_t>(raw)];
+    if (item >= 0) sum += static_cast<std::int64_t>(interactions.users_of(item).size());
+  };
+  for (std::int64_t e = log.events[2 * r]; e < log.events[2 * r + 1]; ++e) add(log.event_item[static_cast<std::size_t>(e)]);
+  for (std::int64_t c = log.candidates[r]; c < log.candidates[r + 1]; ++c) add(log.item[static_cast<std::size_t>(c)]);
+  return sum;
+}
+
 // Over the candidates of the training lists. Many match features are almost always 0: without scaling, what they say when they are not drowns.
-void fit_match(const RawColumns& log, const RawStrings& strings, FeatureSpace& space) {
+// Cosines may be switched off, and cost a request as much as its items have users: where all lists would cost more than `most` together, every
+// so many lists speak for the rest.
+void fit_match(const RawColumns& log, const RawStrings& strings, std::int64_t most, FeatureSpace& space) {
   const MatchMaps maps = match_maps(space, strings);
   MatchFeatures match(space);
-  Moments moments;
+  std::int64_t work = 0;
+  for (std::size_t r = 0; r < log.split.size(); ++r)
+    if (is_training(log, r)) work += cosine_work(log, r, maps, space.interactions);
+  const std::int64_t apart = 1 + work / most;
+  Moments moments, cosines;  // of the lists with cosines
   std::vector<float> features, recency;
+  std::int64_t list = 0;
   for (std::size_t r = 0; r < log.split.size(); ++r) {
     if (!is_training(log, r)) continue;
+    const bool with_cosine = list++ % apart == 0;
     features.clear(), recency.clear();
-    match.append(log, static_cast<std::int64_t>(r), maps, 0, true, features, recency);
-    for (std::size_t at = 0; at < features.size(); at += match.width()) moments.add(std::span(features).subspan(at, match.width()));
+    match.append(log, static_cast<std::int64_t>(r), maps, 0, with_cosine, features, recency);
+    for (std::size_t at = 0; at < features.size(); at += match.width()) {
+      const std::span<float> row = std::span(features).subspan(at, match.width());
+      moments.add(row);
+      if (with_cosine) cosines.add(match.cosine_of(row));
+    }
   }
   space.match = moments.width() > 0 ? moments.scaling() : Scaling{std::vector<float>(match.width(), 0), std::vector<float>(match.width(), 1)};
+  const Scaling of_cosines = cosines.scaling();
+  std::ranges::copy(of_cosines.mean, match.cosine_of(space.match.mean).begin());
+  std::ranges::copy(of_cosines.deviation, match.cosine_of(space.match.deviation).begin());
 }
 
 // Clicks and conversions of each item in the training lists; items without a row of their own have none.
@@ -256,7 +283,7 @@ FeatureSpace fit_feature_space(const RawColumns& log, const RawStrings& strings,
   space.schema.conversions = fit_kinds(log, strings);
   fit_dense(log, space);
   space.interactions = Interactions::build(log, strings, kMostInteractions);
-  fit_match(log, strings, space);
+  fit_match(log, strings, options.cosine_work, space);
   fit_popularity(log, strings, space);
   return space;
 }

@@ -190,7 +190,7 @@ std::string schema_difference(const Schema& model, const Schema& file) {
        {width("user.dense", model.user_dense, file.user_dense), width("candidates.dense", model.item_dense, file.item_dense),
         width("candidates.vector", model.item_vector, file.item_vector), fields("user.fields", model.user_fields, file.user_fields),
         fields("context", model.context_fields, file.context_fields), fields("candidates.fields", model.item_fields, file.item_fields),
-        fields("candidates.conversion", model.conversions.empty() ? std::vector{std::string(kPlainKind)} : model.conversions, file.conversions)})
+        model.conversions.empty() ? std::string() : fields("candidates.conversion", model.conversions, file.conversions)})
     if (!difference.empty()) return difference;
   return {};
 }

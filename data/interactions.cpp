@@ -166,11 +166,13 @@ double Interactions::users_apart(std::int32_t item, std::int32_t asker) const {
 }
 
 CosineToPast::CosineToPast(const Interactions& interactions)
-    : interactions_(interactions), weight_(interactions.user_hashes_.size(), 0.0), added_(interactions.item_hashes_.size(), 0) {
-  touched_.reserve(weight_.size());
-}
+    : interactions_(interactions) {}
 
 void CosineToPast::start(std::int32_t asker) {
+  if (weight_.size() != interactions_.user_hashes_.size()) {  // the first time: who never asks has no tables
+    weight_.assign(interactions_.user_hashes_.size(), 0.0), added_.assign(interactions_.item_hashes_.size(), 0);
+    touched_.reserve(weight_.size());
+  }
   asker_ = asker;
   if (++call_ == 0x7fffffff) std::fill(added_.begin(), added_.end(), 0), call_ = 1;
   for (const std::int32_t user : touched_) weight_[static_cast<std::size_t>(user)] = 0;

@@ -34,11 +34,11 @@ class Interactions {
 
   std::int32_t user(std::string_view id) const { return find(user_hashes_, id); }  // -1: had nothing in the training part
   std::int32_t item(std::string_view id) const { return find(item_hashes_, id); }
+  std::span<const std::int32_t> users_of(std::int32_t item) const;  // rows, ascending. requires: item >= 0
 
  private:
   friend class CosineToPast;
   static std::int32_t find(std::span<const std::int64_t> hashes, std::string_view id);
-  std::span<const std::int32_t> users_of(std::int32_t item) const;
   double others(std::int32_t item, std::int32_t asker) const;  // |U_item|
   static constexpr std::size_t kQuarters = 4;
   std::size_t quarter_of(std::int32_t user) const;
@@ -52,7 +52,7 @@ class Interactions {
 };
 
 // sum over the distinct items j of a user's past of cos(i, j) = |U_i and U_j| / sqrt(|U_i| |U_j|), U_i: the users of i but the one who asks.
-// An item is like itself: cos(i, i) = 1. Memory: 12 bytes a user and 4 an item, for good.
+// An item is like itself: cos(i, i) = 1. Memory: 12 bytes a user and 4 an item, for good, from the first start() on.
 class CosineToPast {
  public:
   explicit CosineToPast(const Interactions& interactions);  // which must outlive it

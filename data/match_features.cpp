@@ -100,7 +100,8 @@ MatchFeatures::MatchFeatures(const FeatureSpace& space)
       width_(third_set_ + (space.schema.match_set < 3 ? 0 : actions_ + kLatestFacts + 2 * dense_)),
       interactions_(space.interactions), cosine_(space.interactions) {}
 
-void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent) {
+void MatchFeatures::reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent, bool cosine) {
+  if (cosine) cosine_.start(-1);
   const auto n = static_cast<std::size_t>(candidates), values = n * static_cast<std::size_t>(std::max(1, values_per_field));
   counts_.reserve(n * actions_);
   touches_.reserve(n);

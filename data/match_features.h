@@ -92,8 +92,8 @@ class MatchFeatures {
   };
   std::span<const Match> matches() const { return matches_; }
 
-  // Makes room for a list of this size with so many recent events.
-  void reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent);
+  // Makes room for a list of this size with so many recent events, and for cosines if they will be asked for.
+  void reserve(std::int32_t candidates, std::int32_t values_per_field, std::int32_t recent, bool cosine);
 
  private:
   static constexpr std::size_t kItemFacts = 5;    // item.recency .. item.above_last

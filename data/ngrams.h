@@ -30,8 +30,10 @@ struct Ngrams {
 // Bytes of the character that begins at `at`: 1 to 4. requires: at < text.size()
 std::size_t character_size(std::string_view text, std::size_t at);
 
-// "<" + the word in lower case + ">". Lower case is Unicode's for the common single letters of the Latin, Greek, Cyrillic and Armenian scripts and for full-width
-// Latin; other characters have no case or keep theirs. Accents stay. `marked` keeps its memory.
+// "<" + the word in lower case + ">". Lower case is Unicode's simple one, letter by letter, of the whole of these blocks: Latin (Basic, Latin-1, Extended-A,
+// Extended-B, Extended Additional, full width), Greek (with Greek Extended), Cyrillic (with its supplement), Armenian, and the signs ohm, kelvin and
+// angstrom. Other characters have no case or keep theirs (Georgian, Cherokee, Coptic, Glagolitic, Latin Extended-C to -G, Cyrillic Extended). Accents
+// stay; nothing depends on the language. `marked` keeps its memory.
 void mark_word(std::string_view word, std::string& marked);
 inline std::string_view unmarked(std::string_view marked) { return marked.substr(1, marked.size() - 2); }
 

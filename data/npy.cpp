@@ -34,7 +34,7 @@ class HeaderParser {
     while (!take('}')) {
       const std::string key = string();
       expect(':');
-      if (key == "descr") put(header.descr, string());
+      if (key == "descr") put(header.descr, dtype());
       else if (key == "fortran_order") put(header.fortran_order, boolean());
       else if (key == "shape") put(header.shape, tuple());
       else fail();
@@ -80,6 +80,12 @@ class HeaderParser {
     const std::string text(rest_.substr(0, end));
     rest_.remove_prefix(end + 1);
     return text;
+  }
+  std::string dtype() {
+    skip_space();
+    if (!rest_.starts_with('[') && !rest_.starts_with('(')) return string();
+    throw Error(ErrorCode::data, name_ + ": unsupported dtype, a structured one: expected little-endian floats (<f4, <f2 or <f8); save one of its fields, "
+                                         "or numpy.lib.recfunctions.structured_to_unstructured(matrix)");
   }
   bool boolean() {
     skip_space();

@@ -2,17 +2,12 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 
 #include "engine/ops/shared_forward.h"
 #include "piano/predictor.h"
 
 namespace piano {
-namespace {
-
-constexpr std::int32_t kRows = 1024;  // of a pass, about: enough to fill the kernels, few enough to stay in cache
-
-}  // namespace
-
 void show_by_initial_rank(data::Batch& batch) {
   for (std::size_t i = 0; i < batch.position.size(); ++i) batch.position[i] = batch.rank[i] + 1;
 }
@@ -93,23 +88,29 @@ std::int64_t ListSearch::improve(const Context& context, const Network& network,
 
   const std::size_t n = order.size(), places = std::min(n, static_cast<std::size_t>(config_.rank.places));
   std::int64_t swaps = 0;
-  for (; swaps < config_.rank.swaps; ++swaps) {
-    orders_.clear();
+  for (bool better = true; better && swaps < config_.rank.swaps; swaps += better) {
+    better = false;
+    std::size_t first = 0, other = 0;  // the places of the best swap so far, the first of equals
+    orders_.clear(), swapped_.clear();
+    const auto judge = [&] {
+      list.judge(context, network, orders_, click_, conversion_);
+      for (std::size_t s = 0; s < click_.size(); ++s) {
+        if (!(value_of(s) > value_)) continue;
+        accept(s), better = true;
+        std::tie(first, other) = swapped_[s];
+      }
+      orders_.clear(), swapped_.clear();
+    };
     for (std::size_t a = 0; a < places; ++a) {
       for (std::size_t b = a + 1; b < places; ++b) {
         orders_.insert(orders_.end(), order.begin(), order.end());
         std::swap(*(orders_.end() - static_cast<std::ptrdiff_t>(n - a)), *(orders_.end() - static_cast<std::ptrdiff_t>(n - b)));
+        swapped_.emplace_back(a, b);
+        if (orders_.size() + n > JudgedList::kRows) judge();  // as many as one pass takes
       }
     }
-    if (orders_.empty()) break;  // one candidate
-    list.judge(context, network, orders_, click_, conversion_);
-    std::size_t best = 0;  // the first of equals
-    for (std::size_t s = 1; s < click_.size(); ++s) {
-      if (value_of(s) > value_of(best)) best = s;
-    }
-    if (!(value_of(best) > value_)) break;
-    accept(best);
-    std::copy_n(orders_.begin() + static_cast<std::ptrdiff_t>(best * n), n, order.begin());
+    if (!orders_.empty()) judge();
+    if (better) std::swap(order[first], order[other]);
   }
   return swaps;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "piano/config.h"
@@ -21,6 +22,8 @@ void order_by_score(std::span<const double> score, std::vector<std::int32_t>& or
 // One list as a model's judge() takes it, kept beyond the forward that made it.
 class JudgedList {
  public:
+  static constexpr std::size_t kRows = 1024;  // of a pass, about: enough to fill the kernels, few enough to stay in cache
+
   // Copies what a forward left of list `list`, whose candidates are rows begin .. end-1.
   void take(const Logits& logits, std::int32_t list, std::int32_t begin, std::int32_t end);
   std::int32_t size() const { return size_; }
@@ -57,7 +60,8 @@ class ListSearch {
   float list_click_ = 0;
   std::vector<float> list_conversion_;
   double value_ = 0, start_value_ = 0;
-  std::vector<std::int32_t> orders_;
+  std::vector<std::int32_t> orders_;  // of one pass
+  std::vector<std::pair<std::size_t, std::size_t>> swapped_;  // the two places of each
   std::vector<float> click_, conversion_;
 };
 

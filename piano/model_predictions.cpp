@@ -16,6 +16,7 @@ Predictions predictions_of(const Config& config, const PredictedLogits& logits) 
   for (std::size_t i = 0; i < logits.click.size(); ++i) {
     p.score.push_back(logits.place.empty() ? ranking_score(config, logits, i) : -static_cast<double>(logits.place[i]));
   }
+  require_finite(p.score);
   p.pctr = probabilities(logits.click, gives.probabilities);
   p.pcvr = probabilities(logits.conversion, gives.conversion);
   p.list_ctr = probabilities(logits.list_click, gives.list_click && !counts);

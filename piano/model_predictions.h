@@ -7,7 +7,7 @@
 
 namespace piano {
 
-// Scores, and the probabilities that the model gives (traits()); no P_ctr and P_cvr where it predicts counts. The name is left empty.
+// Throws ErrorCode::model for a score that is not finite. Scores, and the probabilities that the model gives (traits()); no P_ctr and P_cvr where it predicts counts. The name is left empty.
 Predictions predictions_of(const Config& config, const PredictedLogits& logits);
 
 // What the model says of these requests, probabilities calibrated where it is. The data set need not be the one it was trained on.

@@ -79,6 +79,11 @@ double ranking_score(const Config& config, const PredictedLogits& logits, std::s
   return ranking_score(config, logits.click[candidate], std::span(logits.conversion).subspan(at, logits.kinds), std::span(logits.value).subspan(at, logits.kinds));
 }
 
+void require_finite(std::span<const double> scores) {
+  if (std::all_of(scores.begin(), scores.end(), [](double s) { return std::isfinite(s); })) return;
+  throw Error(ErrorCode::model, "the model gave a score that is not a number: the file is damaged (piano inspect --verify), or its training went wrong");
+}
+
 struct Predictor::Worker {
   Worker(const data::FeatureSpace& features, data::BuilderLimits limits) : builder(features, limits) {}
   data::BatchBuilder builder;
@@ -162,6 +167,7 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
       for (auto i = static_cast<std::size_t>(first + begin); i < static_cast<std::size_t>(first + end); ++i) {
         w.score.push_back(ranking_score(config_, out, i));
       }
+      require_finite(w.score);
       order_by_score(w.score, w.order);
       w.list.take(logits, l, begin, end);
       search.improve(judging, network_, w.list, w.order);

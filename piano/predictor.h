@@ -37,6 +37,8 @@ struct JudgedOrders {
 // stands for log pctr. With beta = 0 the conversion logits are not looked at.
 double ranking_score(const Config& config, float click_logit, std::span<const float> conversion_logits, std::span<const float> values);
 double ranking_score(const Config& config, const PredictedLogits& logits, std::size_t candidate);
+// Throws ErrorCode::model unless all are finite: a list has one wrong score as soon as one parameter is not a number, and no order then.
+void require_finite(std::span<const double> scores);
 double sigmoid(double x);
 double softplus(double x);
 
@@ -49,6 +51,7 @@ class Predictor {
 
   // `permute_past_queries`: a control. Each history's queries change places among its events at random (a function of the request alone), so
   // that items, actions and ages stay and only "under which query" is wrong. A model that reads past queries must lose by it.
+  // With rank.by = list_search it throws as require_finite() does; else it does not look at scores.
   // With encoder.position = displayed the candidates stand at their initial ranks, as in serving, wherever the log showed them.
   PredictedLogits predict(const data::Dataset& data, std::span<const std::int64_t> requests, bool permute_past_queries = false);
   // The list heads' logits of the lists as they are sorted by each of `scores`, (candidates) each; equal scores by initial rank.

@@ -125,14 +125,19 @@ void evaluate(const Arguments& arguments) {
   EvaluationSet set = evaluation_set(dataset, requests, m.features, builder);
   if (line.given("oracle")) {
     set.lists.true_conversion = true_conversion(line.text("oracle"), set.lists);
+  }
+  const bool orders = line.given("oracle") && knows_orders(line.text("oracle"));
+  if (orders) {
     set.lists.truth = simulated_truth(line.text("oracle"), set.lists);
     set.lists.best_order = best_order(set.lists.truth, set.lists.offsets);
+  } else if (line.given("oracle")) {
+    log_warning(line.text("oracle") + ": an oracle of version 1, which does not say which items are alike; what whole orders are worth is left out");
   }
   ThreadPool pool(threads_of(line));
   std::vector<Predictions> systems = std::move(set.heuristics);
   for (Predictions& p : collaborative_heuristics(dataset, requests, set.lists)) systems.push_back(std::move(p));
   if (line.given("oracle")) systems.push_back({"oracle", set.lists.true_conversion, {}, {}, {}, {}});
-  if (line.given("oracle")) systems.push_back({"best order", set.lists.best_order, {}, {}, {}, {}});
+  if (orders) systems.push_back({"best order", set.lists.best_order, {}, {}, {}, {}});
   const bool permuted = line.given("permute-past-queries"), searches = m.config.rank.by == RankBy::list_search;
   const std::string title = traits(m.config).title;
   systems.push_back(predict(*model, dataset, requests, pool, permuted, RankBy::score));

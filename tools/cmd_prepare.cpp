@@ -75,7 +75,7 @@ data::WriterOptions writer_options(const CommandLine& line) {
   options.fold = static_cast<int>(line.integer("fold", 1, options.folds));
   options.min_count = static_cast<int>(line.integer("min-count", 1, INT32_MAX));
   options.ngrams = ngrams_of(line);
-  if (line.given("item-vectors")) options.item_vectors = data::read_item_vectors(line.text("item-vectors"), line.text("item-ids"));
+  if (line.given("item-vectors")) options.item_vectors = data::read_item_vectors(line.required("item-vectors"), line.text("item-ids"));
   else if (line.given("item-ids")) throw Error(ErrorCode::usage, "--item-ids means nothing without --item-vectors");
   options.format = line.text("format");
   if (options.format == "lastfm") options.format += ", seed " + line.text("seed");

@@ -77,10 +77,15 @@ std::vector<double> true_conversion(const std::string& path, const LabelledLists
   return result;
 }
 
+bool knows_orders(const std::string& path) {
+  const SafetensorsFile file(path);
+  return file.find("artist") != nullptr && file.find("genre") != nullptr;
+}
+
 SimulatedTruth simulated_truth(const std::string& path, const LabelledLists& lists) {
   const SafetensorsFile file(path);
   const std::vector<std::size_t> first = first_rows(file, lists);
-  if (file.find("artist") == nullptr || file.find("genre") == nullptr) {
+  if (!knows_orders(path)) {
     throw Error(ErrorCode::model, path + ": the oracle does not say which items are alike, as those of an older piano; simulate again");
   }
   const auto click = file.values<float>("p_click"), conversion = file.values<float>("p_conversion");

@@ -13,6 +13,9 @@ namespace piano::tools {
 // know, or whose list has another length there; ErrorCode::model when the file is no oracle.
 std::vector<double> true_conversion(const std::string& path, const LabelledLists& lists);
 
+// Whether the file says which items are alike, as simulated_truth() needs: since version 2.
+bool knows_orders(const std::string& path);
+
 // What the simulated users would answer to these lists in any order. Errors as above, and ErrorCode::model for a file of version 1.
 SimulatedTruth simulated_truth(const std::string& path, const LabelledLists& lists);
 

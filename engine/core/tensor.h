@@ -21,6 +21,7 @@ struct TensorRecord {
   Shape shape;
   DType dtype = DType::f32;
   bool requires_grad = false;
+  bool padded = true;                  // room for whole blocks of rows, as an activation has and a parameter has not
   void* value = nullptr;               // row-major
   void* grad = nullptr;                // same shape; null until backward reaches it (for a dense parameter: its slice of the accumulator)
   const void* packed = nullptr;        // a weight matrix as the device's products want it (PackedWeights), or null

@@ -26,6 +26,12 @@ void CheckedOp::cols(const char* name, const Tensor& x, std::int64_t cols) const
   if (x.cols() != cols) fail(*this, name + (" with " + std::to_string(cols)) + " columns", std::to_string(x.cols()));
 }
 
+void CheckedOp::padded(const char* name, const Tensor& x) const {
+  if (x && !x.record()->padded && padded_rows(x.rows()) != x.rows()) {
+    fail(*this, name + std::string(" in memory with room for whole blocks of rows"), "a parameter of " + std::to_string(x.rows()) + " rows (gather_rows copies it)");
+  }
+}
+
 void CheckedOp::elements(const char* name, const Tensor& x, std::int64_t n) const {
   present(name, x);
   if (x.shape().elements() != n) fail(*this, name + (" with " + std::to_string(n)) + " elements", to_string(x.shape()));

@@ -16,6 +16,8 @@ struct CheckedOp {
   void present(const char* name, const Tensor& x) const;
   void rows(const char* name, const Tensor& x, std::int64_t rows) const;
   void cols(const char* name, const Tensor& x, std::int64_t cols) const;
+  // Memory for whole blocks of rows, which products read.
+  void padded(const char* name, const Tensor& x) const;
   void elements(const char* name, const Tensor& x, std::int64_t n) const;
   void same_shape(const char* name, const Tensor& x, const Tensor& as) const;
   // Offsets start at 0, do not decrease and end at `rows`.

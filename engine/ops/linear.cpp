@@ -38,8 +38,10 @@ Tensor linear(const Context& context, Tensor x, Tensor w, Tensor b, Activation a
   check.present("w", w);
   check.present("x", x);
   check.cols("x", x, w.cols() - (shared ? shared.cols() : 0));
+  check.padded("x", x);
   if (b) check.elements("b", b, w.rows());
   if (shared) {
+    check.padded("shared", shared);
     PIANO_CHECK(static_cast<std::int64_t>(index.size()) == x.rows(), "[linear] expected an index for each of " + std::to_string(x.rows()) +
                                                                          " rows, got " + std::to_string(index.size()));
     check.indices("index", index, shared.rows());
@@ -53,6 +55,7 @@ Tensor matmul(const Context& context, Tensor x, Tensor w) {
   check.present("x", x);
   check.present("w", w);
   check.rows("w", w, x.cols());
+  check.padded("x", x);
   return run_op(context, OpId::matmul, {x.rows(), w.cols()}, {{x, w}}, nullptr);
 }
 

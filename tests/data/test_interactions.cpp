@@ -89,6 +89,7 @@ TEST_CASE("what a training user clicks does not change that user's own figures")
   }
 }
 
+<<<<<<< HEAD
 TEST_CASE("users of an item are counted without the asker's quarter, so no label of the asker moves the asker's own count") {
   std::vector<OwnedRequest> log;
   for (int u = 0; u < 40; ++u) log.push_back(request(u + 1, "user" + std::to_string(u), "abc", u % 2 ? "a" : "ab"));
@@ -122,6 +123,39 @@ TEST_CASE("users of an item are counted without the asker's quarter, so no label
   }
   CHECK(after[2 + 7] == before[2 + 7]);
   CHECK(raised > 20);
+=======
+TEST_CASE("where cosines would cost too much, some lists give their scale for all") {
+  RandomStream random(9, "cosine scale");
+  LogShape shape;
+  shape.requests = 400;
+  const std::vector<OwnedRequest> log = random_log(random, shape);
+  const auto packed = [&](std::int64_t work) {
+    const TemporaryPath file("scale.safetensors");
+    WriterOptions options;
+    options.cosine_work = work;
+    DatasetWriter writer(file.path(), options);
+    for (std::size_t i = 0; i < log.size(); ++i) writer.add_request(*View(log[i]), static_cast<std::int64_t>(i), true);
+    writer.commit();
+    return Dataset(file.path());
+  };
+  const Dataset all = packed(std::int64_t{1} << 40), some = packed(2000), none = packed(1);
+  const std::vector<std::string> names = match_feature_names(all.features().schema);
+  int cosines = 0;
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    CAPTURE(names[k]);
+    const float deviation = all.features().match.deviation[k];
+    if (names[k].find("cosine") == std::string::npos) {
+      CHECK(some.features().match.mean[k] == all.features().match.mean[k]);
+      CHECK(none.features().match.deviation[k] == deviation);
+      continue;
+    }
+    ++cosines;
+    CHECK(some.features().match.deviation[k] != deviation);
+    CHECK(std::abs(some.features().match.deviation[k] - deviation) < 0.3 * deviation);
+    CHECK(std::abs(some.features().match.mean[k] - all.features().match.mean[k]) < 0.3 * deviation);
+  }
+  CHECK(cosines == 2);
+>>>>>>> ce777a9521ef80f1b5376822b62665f5cdb8ce3f
 }
 
 TEST_CASE("of a large log whole users are left out") {

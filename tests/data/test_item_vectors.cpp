@@ -62,6 +62,15 @@ ItemVectors small_table() { return {{"b", "new", "a"}, {3, 4, 7, 8, 1, 2}, 2}; }
 
 }  // namespace
 
+TEST_CASE("npy: a structured dtype is not supported, which is no damage") {
+  const std::string rest = ", 'fortran_order': False, 'shape': (3,), }";
+  for (const char* descr : {"[('x', '<f4'), ('y', '<f4')]", "[('x', '<f4', (2,))]", "('<f4', (2,))"}) {
+    CAPTURE(descr);
+    CHECK_THROWS_WITH_AS(parsed(npy("{'descr': " + std::string(descr) + rest, bytes_of(kSix))), doctest::Contains("unsupported dtype, a structured one"), Error);
+  }
+  CHECK_THROWS_WITH_AS(parsed(npy("{'descr': 4" + rest, bytes_of(kSix))), doctest::Contains("damaged"), Error);
+}
+
 TEST_CASE("npy: what numpy writes") {
   for (const char version : {'\1', '\2', '\3'}) {
     const FloatMatrix m = parsed(npy(kHeader, bytes_of(kSix), version));
@@ -106,7 +115,7 @@ TEST_CASE("npy: what it cannot be") {
   for (const char* header : {"", "{", "{}", "[]", "{'descr': '<f4'}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), 'more': 1}",
                              "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)", "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3)}",
                              "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2 3)}",
-                             "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 99999999999999999999)}", "{'descr': [('x', '<f4')]}",
+                             "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 99999999999999999999)}", "{'descr': 4}",
                              "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}",
                              "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)} and more"})
     refused(npy(header, six), "expected the header of a .npy file");

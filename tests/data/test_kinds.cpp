@@ -154,6 +154,16 @@ TEST_CASE("kinds: a batch has the model's kinds, whatever the log's are") {
   builder.build(std::vector<std::int64_t>{0}, batch);
   CHECK(batch.conversion == std::vector<float>{2, 2, 1});
 
+  // A model of conversions without a name knows nothing of those that have one, also where it was fitted on them and none happened.
+  pack(folder / "never", {line(1, R"({"id":"a","click":1,"conversion":{"save":0}})"), line(2, R"({"id":"a","click":1,"conversion":{"save":1}})")});
+  const Dataset never(folder / "never");
+  CHECK(never.features().schema.conversions.empty());
+  BatchBuilder without(never.features(), {});
+  without.attach(never);
+  without.build(std::vector<std::int64_t>{0, 1}, batch);
+  CHECK(batch.conversion == std::vector<float>{2, 2});
+  CHECK(never.conversions(never.features().schema)[0].empty());
+
   // Another name for one of them is no absence.
   pack(folder / "renamed", {line(1, R"({"id":"a","conversion":{"saved":1}})")}, SplitKind::none);
   const Dataset renamed(folder / "renamed");

@@ -1,6 +1,9 @@
 // Words in pieces: which pieces, whatever the bytes; and what a query is in a batch with them and without.
 #include <doctest/doctest.h>
 
+#include <locale.h>
+#include <wctype.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -91,6 +94,33 @@ TEST_CASE("n-grams: lower case by Unicode") {
            {"BEYONCÉ", "beyoncé"}, {"Sigur RÓS", "sigur rós"}, {"ŽLUŤOUČKÝ", "žluťoučký"}, {"ΜΟΥΣΙΚΉ", "μουσική"}, {"МУЗЫКА Ё", "музыка ё"},
            {"TIẾNG VIỆT ƠƯ", "tiếng việt ơư"}, {"ＡＢＺ", "ａｂｚ"}, {"ՀԱՅ", "հայ"}, {"×÷ ß 東京 한국", "×÷ ß 東京 한국"}, {"İST Ÿ", "ist ÿ"}})
     CHECK(marked(word) == "<" + small + ">");
+}
+
+TEST_CASE("n-grams: lower case is that of the C library, in whole blocks") {
+  const locale_t unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  if (unicode == nullptr) {
+    MESSAGE("not run: the C library has no locale C.UTF-8");
+    return;
+  }
+  const auto utf8 = [](char32_t c) {
+    std::string text;
+    if (c < 0x80) return std::string(1, static_cast<char>(c));
+    if (c < 0x800) text = static_cast<char>(0xC0 | c >> 6);
+    else text = {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 0x3F))};
+    return text + static_cast<char>(0x80 | (c & 0x3F));
+  };
+  constexpr std::pair<char32_t, char32_t> kBlocks[] = {{0x21, 0x24F}, {0x370, 0x58F}, {0x1E00, 0x1FFF}, {0x2126, 0x212B}, {0xFF01, 0xFF5E}};
+  int folded = 0;
+  for (const auto& [first, last] : kBlocks) {
+    for (char32_t c = first; c <= last; ++c) {
+      const auto small = static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), unicode));
+      folded += small != c;
+      if (marked(utf8(c)) != "<" + utf8(small) + ">") FAIL_CHECK("U+" << std::hex << static_cast<std::uint32_t>(c) << " should become U+" << static_cast<std::uint32_t>(small));
+    }
+  }
+  CHECK(folded > 600);
+  CHECK(marked("\xe1\x82\xa0") == "<\xe1\x82\xa0>");  // Georgian keeps its capitals
+  freelocale(unicode);
 }
 
 TEST_CASE("n-grams: bytes that are no characters stand for themselves") {

@@ -347,6 +347,17 @@ TEST_CASE("ops say what they expected, what they got and what to do") {
   CHECK(message_of([&] { add(context, a, b); }) == "[add] expected b of shape (2, 2), got (2, 3): both must have the same shape");
   CHECK(message_of([&] { gather_rows(context, a, index); }) == "[gather_rows] expected indices in 0 .. 1, got 2: every index must be a row of x");
   CHECK_THROWS_AS(linear(context, a, b, {}), Error);
+  ParameterStore store;
+  const ParameterId three_rows = store.add("three", {3, 2}, true), eight_rows = store.add("eight", {8, 2}, true);
+  store.allocate();
+  store.copy_values_from(store);
+  Bench with(&store);
+  const Tensor short_of_a_block = with.context.parameter(three_rows), whole = with.context.parameter(eight_rows);
+  CHECK(message_of([&] { matmul(with.context, short_of_a_block, with.variable({1, 2, 3, 4}, {2, 2})); }) ==
+        "[matmul] expected x in memory with room for whole blocks of rows, got a parameter of 3 rows (gather_rows copies it): "
+        "w is (out, in) and x (rows, out): the result is (rows, in)");
+  CHECK_THROWS_AS(linear(with.context, short_of_a_block, with.variable({1, 2, 3, 4}, {2, 2}), {}), Error);
+  CHECK(matmul(with.context, whole, with.variable({1, 2, 3, 4}, {2, 2})).rows() == 8);
   CHECK_THROWS_AS(mul(context, a, {}), Error);
   CHECK_THROWS_AS(segment_mean(context, a, {three.data(), 1}), Error);
   CHECK_THROWS_AS(segment_mean(context, a, {backwards.data(), 2}), Error);

@@ -167,6 +167,18 @@ TEST_CASE("kinds: a head that nothing trains has no say in the order") {
   CHECK(unsaved.config().rank.beta == 0);
 }
 
+TEST_CASE("kinds: of a log whose training part has no conversion, clicks alone are learnt") {
+  const TemporaryFolder folder;
+  pack(folder / "d", 120, 2, [](const std::string& text, std::int64_t) { return replaced(replaced(text, R"("follow":1)", R"("follow":0)"), R"("save":1})", R"("save":0})"); });
+  const data::Dataset d(folder / "d");
+  CHECK(d.features().schema.conversions.empty());
+  ThreadPool pool(1);
+  const Trainer trainer(of_options({"loss.listwise=0"}), d, pool);
+  CHECK(trainer.config().rank.beta == 0);
+  CHECK(trainer.weights().term[kConversion] == 0);
+  CHECK(trainer.weights().term[kClick] == 1);
+}
+
 TEST_CASE("kinds: trained, saved, served: each head knows its own kind, and an answer is what evaluation sees") {
   const TemporaryFolder folder;
   pack(folder / "d", 1500, 2);

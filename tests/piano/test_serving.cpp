@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "piano/model_file.h"
+#include "piano/model_predictions.h"
 #include "piano/piano.h"
 #include "piano/predictor.h"
 #include "tests/piano/served_world.h"
@@ -113,4 +114,27 @@ TEST_CASE("serving: a model with a parameter that is not a number gives an error
   data::RequestParser parser;
   Session session(Model::load(world.folder / "broken"));
   CHECK_THROWS_WITH_AS(session.rerank(parser.parse(world.lines[0])), doctest::Contains("damaged"), Error);
+  const data::Dataset data(world.folder / "data");
+  ThreadPool pool(2);
+  CHECK_THROWS_WITH_AS(predict(*Model::load(world.folder / "broken"), data, data.requests(data::Split::test), pool), doctest::Contains("not a number"), Error);
+}
+
+TEST_CASE("serving: a search does not start from scores that are no numbers") {
+  Config config = tiny_config();
+  config.encoder.position = PositionMode::displayed, config.rank.by = RankBy::list_search;
+  const World world(config);
+  const Model::Impl& good = world.model->impl();
+  ParameterStore parameters;
+  const auto network = make_network(good.config, good.features, parameters);
+  parameters.allocate();
+  parameters.copy_values_from(good.parameters);
+  for (const Parameter& p : parameters.parameters()) {
+    if (p.name == "head.click.up.weight") parameters.values<float>(p)[0] = NAN;
+  }
+  const data::Dataset data(world.folder / "data");
+  data::BatchBuilder builder(good.features, good.limits());
+  builder.attach(data);
+  ThreadPool pool(2);
+  Predictor predictor(good.config, *network, parameters, good.features, builder, pool);
+  CHECK_THROWS_WITH_AS(predictor.predict(data, data.requests(data::Split::test)), doctest::Contains("not a number"), Error);
 }
