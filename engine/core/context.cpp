@@ -70,12 +70,8 @@ Tensor Context::parameter(ParameterId id) const {
   auto* record = arena->make<TensorRecord>();
   record->shape = p.shape;
   record->dtype = parameters->dtype();
-<<<<<<< HEAD
   record->value = memory != nullptr ? memory->value(p) : parameters->value(p);
-=======
-  record->value = parameters->value(p);
   record->padded = false;
->>>>>>> ce777a9521ef80f1b5376822b62665f5cdb8ce3f
   record->packed = packed != nullptr ? packed->of(id) : nullptr;
   record->requires_grad = tape != nullptr && gradients != nullptr;
   if (record->requires_grad) {

@@ -89,7 +89,6 @@ TEST_CASE("what a training user clicks does not change that user's own figures")
   }
 }
 
-<<<<<<< HEAD
 TEST_CASE("users of an item are counted without the asker's quarter, so no label of the asker moves the asker's own count") {
   std::vector<OwnedRequest> log;
   for (int u = 0; u < 40; ++u) log.push_back(request(u + 1, "user" + std::to_string(u), "abc", u % 2 ? "a" : "ab"));
@@ -123,7 +122,8 @@ TEST_CASE("users of an item are counted without the asker's quarter, so no label
   }
   CHECK(after[2 + 7] == before[2 + 7]);
   CHECK(raised > 20);
-=======
+}
+
 TEST_CASE("where cosines would cost too much, some lists give their scale for all") {
   RandomStream random(9, "cosine scale");
   LogShape shape;
@@ -155,7 +155,6 @@ TEST_CASE("where cosines would cost too much, some lists give their scale for al
     CHECK(std::abs(some.features().match.mean[k] - all.features().match.mean[k]) < 0.3 * deviation);
   }
   CHECK(cosines == 2);
->>>>>>> ce777a9521ef80f1b5376822b62665f5cdb8ce3f
 }
 
 TEST_CASE("of a large log whole users are left out") {
