@@ -84,6 +84,7 @@ void Arena::give_back(void* p, std::size_t bytes) {
   const std::size_t size = round_up(std::max<std::size_t>(bytes, 1));
   auto bin = std::find_if(bins_.begin(), bins_.end(), [&](const Bin& b) { return b.size == size; });
   if (bin == bins_.end()) bin = bins_.insert(bin, {size, nullptr});
+  unpoison(p, sizeof(Free));  // nothing, or one number, may have been asked for
   bin->first = ::new (p) Free{bin->first};
   poison(static_cast<std::byte*>(p) + sizeof(Free), size - sizeof(Free));
 }
