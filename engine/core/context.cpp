@@ -20,10 +20,6 @@ TensorRecord* new_record(const Context& context, Shape shape) {
   return record;
 }
 
-std::size_t bytes_of(const TensorRecord& record) {
-  return static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
-}
-
 template <class From>
 Tensor filled(const Context& context, std::span<const From> values, Shape shape) {
   PIANO_CHECK(static_cast<std::int64_t>(values.size()) == shape.elements(),
@@ -32,10 +28,10 @@ Tensor filled(const Context& context, std::span<const From> values, Shape shape)
   TensorRecord* record = new_record(context, shape);
   void* host = nullptr;
   if (context.memory != nullptr) {
-    const DeviceMemory::Staged staged = context.memory->stage(bytes_of(*record));
+    const DeviceMemory::Staged staged = context.memory->stage(padded_bytes(*record));
     record->value = staged.device, host = staged.host;
   } else {
-    record->value = host = context.arena->allocate(bytes_of(*record));
+    record->value = host = context.arena->allocate(padded_bytes(*record));
   }
   record->dtype == DType::f64 ? convert<double>(values, host) : convert<float>(values, host);
   return {record, context.arena->epoch()};
@@ -49,7 +45,7 @@ void Context::zero(void* to, std::size_t bytes) const { memory != nullptr ? memo
 
 Tensor Context::empty(Shape shape) const {
   TensorRecord* record = new_record(*this, shape);
-  record->value = allocate(bytes_of(*record));
+  record->value = allocate(padded_bytes(*record));
   return {record, arena->epoch()};
 }
 

@@ -13,10 +13,6 @@ bool unwritten(const TensorRecord& record) {
   return record.grad == nullptr || (record.grad_written != nullptr && *record.grad_written == 0);
 }
 
-std::size_t padded_bytes(const TensorRecord& record) {
-  return static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
-}
-
 // Zeroed, or (fresh) the padding rows alone, which kernels of a device with memory of its own leave alone.
 void allocate_grad(const Context& context, TensorRecord& record, bool fresh) {
   const auto row_bytes = static_cast<std::size_t>(record.shape.cols()) * size_of(record.dtype);

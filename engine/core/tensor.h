@@ -29,6 +29,11 @@ struct TensorRecord {
   RowGradients* row_grads = nullptr;   // an embedding table's gradient goes here, row by row, and not into `grad`
 };
 
+// Of an activation's value, or of its gradient.
+inline std::size_t padded_bytes(const TensorRecord& record) {
+  return static_cast<std::size_t>(padded_rows(record.shape.rows()) * record.shape.cols()) * size_of(record.dtype);
+}
+
 class Tensor {
  public:
   Tensor() = default;  // "no tensor", for optional inputs

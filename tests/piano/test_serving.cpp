@@ -100,16 +100,26 @@ TEST_CASE("serving: bad requests and bad files are errors with a reason") {
   CHECK_THROWS_WITH_AS(Model::load(world.folder / "data"), doctest::Contains("piano-data"), Error);  // a data set is not a model
 }
 
-TEST_CASE("serving: a model with a parameter that is not a number gives an error, not an order") {
-  const World world;
-  const Model::Impl& good = world.model->impl();
-  ParameterStore parameters;
-  const auto network = make_network(good.config, good.features, parameters);
+namespace {
+
+// The same model, but that one number of its click head is none.
+auto broken_copy(const Model::Impl& good, ParameterStore& parameters) {
+  auto network = make_network(good.config, good.features, parameters);
   parameters.allocate();
   parameters.copy_values_from(good.parameters);
   for (const Parameter& p : parameters.parameters()) {
     if (p.name == "head.click.up.weight") parameters.values<float>(p)[0] = NAN;
   }
+  return network;
+}
+
+}  // namespace
+
+TEST_CASE("serving: a model with a parameter that is not a number gives an error, not an order") {
+  const World world;
+  const Model::Impl& good = world.model->impl();
+  ParameterStore parameters;
+  const auto network = broken_copy(good, parameters);
   save_model(world.folder / "broken", good.config, good.features, parameters);
   data::RequestParser parser;
   Session session(Model::load(world.folder / "broken"));
@@ -125,12 +135,7 @@ TEST_CASE("serving: a search does not start from scores that are no numbers") {
   const World world(config);
   const Model::Impl& good = world.model->impl();
   ParameterStore parameters;
-  const auto network = make_network(good.config, good.features, parameters);
-  parameters.allocate();
-  parameters.copy_values_from(good.parameters);
-  for (const Parameter& p : parameters.parameters()) {
-    if (p.name == "head.click.up.weight") parameters.values<float>(p)[0] = NAN;
-  }
+  const auto network = broken_copy(good, parameters);
   const data::Dataset data(world.folder / "data");
   data::BatchBuilder builder(good.features, good.limits());
   builder.attach(data);
