@@ -14,8 +14,8 @@ build = cmake --preset $(1) -DPIANO_WERROR=$(WERROR) >/dev/null && cmake --build
 build: bootstrap                ## build/release/piano, the library and the tests (default)
 	$(call build,release)
 
-cuda: bootstrap                 ## the CUDA backend and build/cuda/test_gpu, its check on a GPU (needs nvcc; a GPU only to run it)
-	$(call build,cuda,test_gpu)
+cuda: bootstrap                 ## build/cuda/piano with the CUDA backend, and test_gpu, its check on a GPU (needs nvcc; a GPU only to run it)
+	$(call build,cuda,piano_cli test_gpu)
 
 demo: bootstrap                 ## build the binary, then simulate, prepare, train, evaluate and re-rank
 	$(call build,release,piano_cli)

@@ -103,13 +103,10 @@ struct LiveRequest::Impl {
     vector.width = f.schema.item_vector;
     score.width = f.schema.has_score ? 1 : 0;
     value.width = 1;
-    maps.kinds.assign(1, kPlainColumn);
-    if (!f.schema.conversions.empty()) {
-      maps.kinds.resize(f.schema.kinds());
-      std::iota(maps.kinds.begin(), maps.kinds.end(), 0);
-      conversions.resize(f.schema.kinds()), values.resize(f.schema.kinds());
-      for (LiveDense& of : values) of.width = 1;
-    }
+    maps.kinds.resize(f.schema.kinds());
+    std::iota(maps.kinds.begin(), maps.kinds.end(), 0);
+    conversions.resize(f.schema.kinds()), values.resize(f.schema.kinds());
+    for (LiveDense& of : values) of.width = 1;
     for (const std::string& field : f.schema.match_fields)
       maps.match.columns.push_back(match_action_slot(f.schema.item_fields, field));
   }
@@ -127,7 +124,7 @@ struct LiveRequest::Impl {
     for (LiveDense* column : {&user_dense, &dense, &vector, &score, &value}) column->clear();
     query_terms.clear();
     for (auto* ids : {&item, &position, &event_query, &event_item, &event_action}) ids->clear();
-    for (auto* flags : {&click, &conversion, &labelled}) flags->clear();
+    for (auto* flags : {&click, &labelled}) flags->clear();
     for (auto& of : conversions) of.clear();
     for (LiveDense& of : values) of.clear();
     event_time.clear();
@@ -169,7 +166,6 @@ struct LiveRequest::Impl {
     value.add(c.value ? std::span(&*c.value, 1) : std::span<const float>());
     const Labels labels = labels_of(c);
     click.push_back(labels.click);
-    conversion.push_back(labels.conversion);
     labelled.push_back(labels.labelled);
     position.push_back(c.position.value_or(static_cast<std::int32_t>(item.size())));
     for (std::size_t k = 0; k < conversions.size(); ++k) {
@@ -210,7 +206,6 @@ struct LiveRequest::Impl {
     columns.value = value;
     columns.item = item;
     columns.click = click;
-    columns.conversion = conversion;
     columns.labelled = labelled;
     columns.conversions.assign(conversions.begin(), conversions.end());
     columns.values.assign(values.begin(), values.end());
@@ -236,8 +231,8 @@ struct LiveRequest::Impl {
   std::int64_t candidates[2] = {0, 0}, events[2] = {0, 0};
   LiveDense user_dense, dense, vector, score, value;
   std::vector<std::int32_t> item, position, event_query, event_item, event_action;
-  std::vector<std::uint8_t> click, conversion, labelled;
-  std::vector<std::vector<std::uint8_t>> conversions;  // per kind of the model's, where they have names
+  std::vector<std::uint8_t> click, labelled;
+  std::vector<std::vector<std::uint8_t>> conversions;  // per kind of the model's
   std::vector<LiveDense> values;
   std::vector<std::int64_t> event_time;
 };

@@ -103,6 +103,15 @@ RawColumns columns_of(LogTables& log, EventTable& events, SplitResult& split) {
   return c;
 }
 
+void require_room(std::span<const std::string_view> kinds) {
+  if (kinds.size() <= kMostKinds) return;
+  std::string before;
+  for (const std::string_view kind : kinds.first(kMostKinds)) before += (before.empty() ? "" : ", ") + std::string(kind);
+  throw Error(ErrorCode::data, "candidates: expected at most " + std::to_string(kMostKinds) + " kinds of conversion in a log, got " +
+                                   std::string(kinds[kMostKinds]) + " after " + before + " (a number is the kind " + std::string(kPlainKind) +
+                                   "); each kind has heads of its own, so give related ones one name");
+}
+
 // A table of which no id is in the log belongs to another catalogue.
 void require_some_vector(const ItemVectors& vectors, const Interner& items) {
   if (vectors.width() == 0) return;
@@ -171,10 +180,7 @@ void DatasetWriter::add_request(const Request& request, std::int64_t order, bool
   LogTables& log = impl_->log;
   DenseWidths widths = impl_->widths;
   impl_->checker.check_logged(request, widths);
-  if (!log.kinds.fit(request)) {
-    throw Error(ErrorCode::data, "candidates: more than " + std::to_string(kMostKinds) + " kinds of conversion, \"" + std::string(kPlainKind) +
-                                     "\" counted, in this log so far; each kind has heads of its own, so give related ones one name");
-  }
+  require_room(log.kinds.with(request));
   if (!request.id.empty() && !impl_->ids.insert(hash_of_id(request.id)).second)
     throw Error(ErrorCode::data, "id: the request id \"" + std::string(request.id) + "\" was seen before; an id names one request of a log");
   impl_->widths = widths;

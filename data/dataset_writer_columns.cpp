@@ -59,17 +59,18 @@ std::size_t LogKinds::index_of(std::string_view kind) {
   return index;
 }
 
-bool LogKinds::fit(const Request& request) const {
-  std::vector<std::string_view> added{kPlainKind};
+std::vector<std::string_view> LogKinds::with(const Request& request) const {
+  std::vector<std::string_view> kinds;
   const auto note = [&](std::string_view kind) {
-    if (names.find(kind) < 0 && std::find(added.begin(), added.end(), kind) == added.end()) added.push_back(kind);
+    if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
   };
+  if (plain_) note(kPlainKind);
+  for (std::int32_t k = 0; k < names.size(); ++k) note(names.text(k));
   for (const Candidate& c : request.candidates) {
-    for (const KindLabel& of : c.conversions) note(of.kind);
+    each_conversion(c, [&](std::string_view kind, bool) { note(kind); });
     for (const KindValue& of : c.values) note(of.kind);
   }
-  const bool counted = names.find(kPlainKind) >= 0;  // once
-  return static_cast<std::size_t>(names.size()) + added.size() - (counted ? 1 : 0) <= kMostKinds;
+  return kinds;
 }
 
 void LogKinds::add(const Candidate& c, const Labels& said, std::int64_t row) {

@@ -94,7 +94,7 @@ struct LogKinds {
   std::vector<SpillColumn<std::uint8_t>> labels;  // per kind; kSilent, or no row yet: the candidate does not name it
   std::vector<SpillDense> values;
 
-  bool fit(const Request& request) const;         // whether there would be at most kMostKinds of them, and the plain one
+  std::vector<std::string_view> with(const Request& request) const;  // those of the log so far and the request's; a number is kPlainKind
   void add(const Candidate& candidate, const Labels& said, std::int64_t row);
   // No more rows: every label becomes 0, 1 or kUnknownLabel.
   void finish(std::span<const std::uint8_t> labelled, std::span<const std::uint8_t> any);

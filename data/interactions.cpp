@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "data/dataset.h"
@@ -106,7 +107,8 @@ Interactions Interactions::load(std::shared_ptr<const SafetensorsFile> file) {
   const auto users = static_cast<std::int32_t>(x.user_hashes_.size());
   const auto ascending = [](const auto& column) { return std::is_sorted(column.begin(), column.end()); };
   const bool good = ascending(x.user_hashes_) && ascending(x.item_hashes_) && x.user_hashes_.size() <= 0x7fffffff && x.offsets_.size() == x.item_hashes_.size() + 1 && x.offsets_.front() == 0 &&
-                    x.offsets_.back() == static_cast<std::int64_t>(x.users_.size()) && std::is_sorted(x.offsets_.begin(), x.offsets_.end()) &&
+                    x.item_hashes_.size() <= 0x7fffffff && x.offsets_.back() == static_cast<std::int64_t>(x.users_.size()) &&
+                    std::adjacent_find(x.offsets_.begin(), x.offsets_.end(), std::greater_equal<>()) == x.offsets_.end() &&  // an item has users
                     std::all_of(x.users_.begin(), x.users_.end(), [&](std::int32_t u) { return u >= 0 && u < users; });
   if (!good) throw Error(ErrorCode::model, file->path() + ": interactions.* point outside or are not in order; the file is damaged");
   x.owner_ = std::move(file);

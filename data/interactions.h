@@ -20,8 +20,8 @@ class Interactions {
  public:
   Interactions() = default;  // nobody had anything
 
-  // At most `most` pairs (user, item): of a larger log whole users are left out, those with the largest hashes, so that memory and the cost
-  // of a request stay bounded.
+  // At most `most` interactions, the same one again counted again: of a larger log whole users are left out, those with the largest hashes, so
+  // that memory and the cost of a request stay bounded.
   static Interactions build(const RawColumns& log, const RawStrings& strings, std::int64_t most);
   static Interactions load(std::shared_ptr<const SafetensorsFile> file);  // tensors interactions.*; nobody had anything where there are none
   void save(SafetensorsWriter& writer) const;                             // views: *this must live until commit()

@@ -4,9 +4,20 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <string>
 
 namespace piano::data {
+
+namespace {
+
+// Differences of what a float holds may be more than that.
+float finite_float(double x) {
+  constexpr double kMost = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(x, -kMost, kMost));
+}
+
+}  // namespace
 
 std::vector<std::string> match_feature_names(const Schema& schema) {
   std::vector<std::string> names;
@@ -269,8 +280,8 @@ void MatchFeatures::put_number(const DenseColumn& dense, std::int64_t begin, std
   for (std::size_t i = 0; i < touches_.size(); ++i) {
     if (!has(i)) continue;
     float* out = columns.data() + i * width_;
-    if (has(from)) out[0] = static_cast<float>(number(i) - number(from));
-    if (count > 0) out[1] = static_cast<float>(number(i) - sum / count);
+    if (has(from)) out[0] = finite_float(number(i) - number(from));
+    if (count > 0) out[1] = finite_float(number(i) - sum / count);
   }
 }
 

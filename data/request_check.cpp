@@ -45,6 +45,8 @@ void check_kinds(const Path& path, std::span<const Named> named) {
     fail(path.text(), "expected at most " + std::to_string(kMostKinds) + " kinds of conversion, got " + std::to_string(named.size()));
   for (std::size_t i = 0; i < named.size(); ++i) {
     if (named[i].kind.empty()) fail(path.text(), "a kind without a name");
+    if (named[i].kind == "present" || named[i].kind.ends_with(".present"))  // a tensor of the packed file: DenseColumn's mask
+      fail(path.of(named[i].kind), "expected another name: a kind may not be called \"present\", nor end in \".present\"");
     for (std::size_t j = 0; j < i; ++j)
       if (named[j].kind == named[i].kind) fail(path.of(named[i].kind), "given twice");
   }

@@ -21,7 +21,7 @@ class RequestChecker {
   // A line of a log: unknown widths are learnt from the first value. Throws ErrorCode::data, and then `widths` is unchanged.
   void check_logged(const Request& request, DenseWidths& widths);
   // A request to answer: what has width 0 is unknown to the model and not looked at. Everything else is as for a log, labels and target too:
-  // a line that can be answered can be logged. Throws ErrorCode::data.
+  // a line that can be answered can be logged, where the log has room for its kinds of conversion. Throws ErrorCode::data.
   void check_live(const Request& request, DenseWidths widths);
 
  private:

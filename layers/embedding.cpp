@@ -16,13 +16,14 @@ const std::int32_t* drop_ids(const Context& ctx, const Embedding& layer, std::sp
   auto* kept = ctx.arena->array<std::int32_t>(static_cast<std::int64_t>(ids.size()));
   const auto p = static_cast<float>(layer.id_dropout);
   for (std::int32_t list = 0; list < rows.lists; ++list) {
+    const float chance = list < ctx.padding ? p : 0.0f;
     for (std::int32_t row = rows.begin(list); row < rows.end(list); ++row) {
       const auto [begin, end] = place(row);
       for (std::int32_t i = begin; i < end; ++i) {
         const float u = random_uniform(ctx.random, layer.site ^ salt, static_cast<std::uint32_t>(ctx.first_list + list),
                                        static_cast<std::uint32_t>(row - rows.begin(list)), static_cast<std::uint32_t>(i - begin));
         const std::int32_t id = ids[static_cast<std::size_t>(i)];
-        kept[i] = u < p && id != kMissing ? kOutOfVocabulary : id;
+        kept[i] = u < chance && id != kMissing ? kOutOfVocabulary : id;
       }
     }
   }

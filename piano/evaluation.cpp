@@ -46,7 +46,7 @@ void check_sizes(const LabelledLists& lists, std::span<const Predictions> system
   PIANO_CHECK(lists.click.size() == rows && lists.conversion.size() == rows && lists.labelled.size() == rows, "labels: one per candidate");
   const std::size_t kinds = lists.kind_count();
   PIANO_CHECK(lists.value.empty() || lists.value.size() == rows * kinds, "values: one per candidate and kind of conversion, or none");
-  PIANO_CHECK(lists.conversions.size() == rows * lists.kinds.size(), "conversions by kind: one per candidate and kind that has a name");
+  PIANO_CHECK(lists.conversions.size() == rows * kinds, "conversions by kind: one per candidate and kind");
   PIANO_CHECK(lists.true_conversion.empty() || lists.true_conversion.size() == rows, "true probabilities: one per candidate or none");
   PIANO_CHECK(lists.user.size() == count && lists.target.size() == count, "users and targets: one per list");
   PIANO_CHECK(lists.truth.item.empty() || (lists.truth.item.size() == rows && lists.best_order.size() == rows), "truth and best order: of all rows");

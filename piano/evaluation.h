@@ -30,8 +30,8 @@ struct LabelledLists {
   std::vector<std::uint8_t> click, conversion;  // (rows): 0/1, conversion <= click; of any kind
   std::vector<std::uint8_t> labelled;           // (rows): 1 = shown, labels known; others count for the target alone
   std::vector<std::string> kinds;               // of conversion, where they have names; none: there is one, without a name
-  std::vector<std::uint8_t> conversions;        // (rows, kinds), or empty where they have none: 0, 1 or kUnknownLabel
-  std::vector<double> value;                    // (rows, kinds), or empty: what a conversion is worth, 1
+  std::vector<std::uint8_t> conversions;        // (rows, kind_count()): 0, 1 or kUnknownLabel
+  std::vector<double> value;                    // (rows, kind_count()), or empty: what a conversion is worth, 1
   std::vector<double> true_conversion;          // (rows), or empty: a simulator's true conversion probabilities
   SimulatedTruth truth;                         // of the rows, or none: what a simulator's users would answer to any order
   std::vector<double> best_order;               // (rows), with `truth`: best_order()
@@ -46,8 +46,8 @@ struct LabelledLists {
   std::int64_t rows() const { return offsets.back(); }
   std::size_t kind_count() const { return kinds.empty() ? 1 : kinds.size(); }
   // Of one kind. requires: kind < kind_count()
-  bool known(std::size_t row, std::size_t kind) const { return labelled[row] != 0 && (kinds.empty() || conversions[row * kinds.size() + kind] != data::kUnknownLabel); }
-  bool converted(std::size_t row, std::size_t kind) const { return (kinds.empty() ? conversion[row] : conversions[row * kinds.size() + kind]) == 1; }
+  bool known(std::size_t row, std::size_t kind) const { return labelled[row] != 0 && conversions[row * kind_count() + kind] != data::kUnknownLabel; }
+  bool converted(std::size_t row, std::size_t kind) const { return conversions[row * kind_count() + kind] == 1; }
 };
 
 // What one system says. Empty: it has no opinion (a heuristic has no probabilities).

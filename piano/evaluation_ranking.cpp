@@ -66,10 +66,14 @@ std::optional<double> measure(const RankingMetric& metric, Relevance relevance, 
   return std::nullopt;
 }
 
-// Revenue counts every list with a conversion, also one that was worth nothing.
+// Revenue counts every list with a conversion of a kind that the model knows, also one that was worth nothing.
 bool has_positive(const LabelledLists& lists, std::int64_t list, const Shown& shown, Gain gain, std::int32_t kind) {
-  if (gain == Gain::revenue) gain = Gain::conversion;
-  return std::any_of(shown.rows.begin(), shown.rows.end(), [&](std::int64_t row) { return gain_of(lists, list, row, gain, kind) > 0; });
+  return std::any_of(shown.rows.begin(), shown.rows.end(), [&](std::int64_t row) {
+    if (gain != Gain::revenue) return gain_of(lists, list, row, gain, kind) > 0;
+    bool any = false;
+    for (std::size_t k = 0; k < lists.kind_count(); ++k) any = any || lists.converted(static_cast<std::size_t>(row), k);
+    return any;
+  });
 }
 
 }  // namespace
@@ -93,9 +97,10 @@ std::vector<RankingMetric> ranking_metrics(std::span<const std::string> kinds) {
   metrics.push_back({"revenue@10", Gain::revenue, Measure::sum, 10, false});
   for (std::size_t k = 0; k < kinds.size(); ++k) {
     const auto kind = static_cast<std::int32_t>(k);
-    metrics.push_back({"NDCG@10 " + kinds[k], Gain::conversion, Measure::ndcg, 10, true, kind});
-    metrics.push_back({"MRR " + kinds[k], Gain::conversion, Measure::reciprocal_rank, 0, false, kind});
-    metrics.push_back({kinds[k] + "@10", Gain::conversion, Measure::sum, 10, false, kind});
+    const std::string name = "conversion:" + kinds[k];  // a kind may be called "conversion" or "target"
+    metrics.push_back({"NDCG@10 " + name, Gain::conversion, Measure::ndcg, 10, true, kind});
+    metrics.push_back({"MRR " + name, Gain::conversion, Measure::reciprocal_rank, 0, false, kind});
+    metrics.push_back({name + "@10", Gain::conversion, Measure::sum, 10, false, kind});
   }
   metrics.push_back({"MRR target", Gain::target, Measure::reciprocal_rank, 0, true});
   metrics.push_back({"NDCG@10 true conversion", Gain::true_conversion, Measure::ndcg, 10, true});

@@ -93,7 +93,7 @@ EvaluationSet evaluation_set(const Dataset& dataset, std::span<const std::int64_
       lists.labelled.push_back(dataset.labelled()[c]);
       for (std::size_t k = i * kinds; k < (i + 1) * kinds; ++k) {
         lists.value.push_back(static_cast<double>(batch.value[k]));
-        if (!lists.kinds.empty()) lists.conversions.push_back(static_cast<std::uint8_t>(batch.conversion[k]));
+        lists.conversions.push_back(static_cast<std::uint8_t>(batch.conversion[k]));
       }
       popularity.push_back(static_cast<double>(features.item_popularity[static_cast<std::size_t>(batch.item.id[i])]));
       recency.push_back(static_cast<double>(batch.recency[i]));

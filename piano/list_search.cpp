@@ -48,10 +48,12 @@ void JudgedList::judge(const Context& context, const Network& network, std::span
       positions_[i - place + static_cast<std::size_t>(orders[first * n + i])] = static_cast<std::int32_t>(place + 1);
     }
     context.arena->reset();
+    if (context.memory != nullptr) context.memory->reset();
     if (context.shared != nullptr) context.shared->begin();
     const Tensor content = context.constant(content_, {size_, d}), token = token_.empty() ? Tensor{} : context.constant(token_, {1, d});
     const Logits logits = network.judge(context, content, token, positions_);
     if (context.shared != nullptr) context.shared->run(context);
+    to_host(context, logits);
     const auto c = logits.list_click.values<float>();
     click.insert(click.end(), c.begin(), c.end());
     for (std::size_t s = 0; s < c.size(); ++s) {

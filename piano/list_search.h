@@ -28,7 +28,7 @@ class JudgedList {
   void take(const Logits& logits, std::int32_t list, std::int32_t begin, std::int32_t end);
   std::int32_t size() const { return size_; }
 
-  // `context` has device, parameters and what is shared, no tape; its arena is reset. orders[s * n + place] = candidate.
+  // `context` has device, parameters and what is shared, no tape; its arena is reset, and its device's memory. orders[s * n + place] = candidate.
   // Replaces `click` and `conversion` by the list's logits: (orders), and (orders, kinds of conversion).
   void judge(const Context& context, const Network& network, std::span<const std::int32_t> orders, std::vector<float>& click,
              std::vector<float>& conversion);

@@ -94,12 +94,12 @@ ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel 
 }
 
 Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights, const LossCounts& counts,
-            LossTerms* terms) {
+            TermTensors* terms) {
   const std::int32_t n = batch.rows(), lists = batch.lists;
   Tensor total;
   const auto add_term = [&](std::size_t which, Tensor sum, std::int64_t count) {
     const Tensor mean = scale(ctx, sum, 1.0 / static_cast<double>(std::max<std::int64_t>(count, 1)));
-    if (terms != nullptr) (*terms)[which] = mean.item();
+    if (terms != nullptr) (*terms)[which] = mean;
     Tensor weighted = scale(ctx, mean, weights.term[which]);
     if (const ParameterId id = weights.log_variance[which]) {
       const Tensor s = ctx.parameter(id);  // (1, 1)
@@ -154,33 +154,46 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
   }
 
   if (wanted(kListwise)) {
-    // The labelled candidates alone: nobody passed over the others.
+    // The labelled candidates alone: nobody passed over the others. Where sizes are not to depend on labels (a padded batch) the others are a list of
+    // their own behind the rest, and lists without any label stay as they are: a list without a target has no loss.
+    const bool all_rows = ctx.padding < lists;
     auto* gain = ctx.arena->array<double>(std::max(n, 1));
     auto* row = ctx.arena->array<std::int32_t>(std::max(n, 1));
-    auto* offsets = ctx.arena->array<std::int32_t>(lists + 1);
+    auto* offsets = ctx.arena->array<std::int32_t>(lists + 2);
     std::int32_t known = offsets[0] = 0;
+    const auto target_of = [&](std::size_t k) {
+      float target = batch.click[k];
+      for (std::size_t kind = 0; kind < kinds; ++kind) {
+        if (!is_known(batch, k, kind)) continue;
+        const std::size_t at = k * kinds + kind;
+        target += static_cast<float>(weights.lambda * weights.kind_weight[kind]) * batch.conversion[at] *
+                  (weights.values ? std::max(batch.value[at], 0.0f) : 1.0f);
+      }
+      double g = target;
+      if (weights.examination) g *= static_cast<float>(weights.examination.weight(batch.position[k]));
+      if (weights.listwise == LossWeights::Listwise::attention_rank && g > 0) g = std::exp(g);  // DLCM's psi
+      return g;
+    };
     for (std::int32_t l = 0; l < lists; ++l) {
       for (std::int32_t i = batch.offsets[static_cast<std::size_t>(l)]; i < batch.offsets[static_cast<std::size_t>(l) + 1]; ++i) {
         const auto k = static_cast<std::size_t>(i);
-        if (batch.labelled[k] == 0) continue;
-        float target = batch.click[k];
-        for (std::size_t kind = 0; kind < kinds; ++kind) {
-          if (!is_known(batch, k, kind)) continue;
-          const std::size_t at = k * kinds + kind;
-          target += static_cast<float>(weights.lambda * weights.kind_weight[kind]) * batch.conversion[at] *
-                    (weights.values ? std::max(batch.value[at], 0.0f) : 1.0f);
-        }
-        double g = target;
-        if (weights.examination) g *= static_cast<float>(weights.examination.weight(batch.position[k]));
-        if (weights.listwise == LossWeights::Listwise::attention_rank && g > 0) g = std::exp(g);  // DLCM's psi
-        row[known] = i, gain[known++] = g;
+        if (batch.labelled[k] != 0) row[known] = i, gain[known++] = target_of(k);
+        else if (all_rows && l >= ctx.padding) row[known] = i, gain[known++] = 0;
       }
       offsets[l + 1] = known;
     }
+    const bool gathered = known < n;
+    if (all_rows) {
+      for (std::int32_t i = 0; i < n && known < n; ++i) {
+        const auto k = static_cast<std::size_t>(i);
+        if (batch.labelled[k] == 0 && i < batch.offsets[static_cast<std::size_t>(ctx.padding)]) row[known] = i, gain[known++] = 0;
+      }
+      offsets[lists + 1] = known;
+    }
     const Tensor target = ctx.constant(std::span<const double>{gain, static_cast<std::size_t>(known)}, {known, 1});
     Tensor score = weights.scores ? logits.click : log_product(ctx, logits, batch, weights);  // log pctcvr
-    if (known < n) score = gather_rows(ctx, score, {row, static_cast<std::size_t>(known)});
-    const Ragged rows{offsets, lists};
+    if (gathered) score = gather_rows(ctx, score, {row, static_cast<std::size_t>(known)});
+    const Ragged rows{offsets, all_rows ? lists + 1 : lists};
     const auto listwise_loss = weights.listwise == LossWeights::Listwise::attention_rank ? attention_rank_loss
                                : weights.listwise == LossWeights::Listwise::lambda       ? lambda_loss
                                                                                          : softmax_cross_entropy;

@@ -66,8 +66,12 @@ LossWeights loss_weights(const Config& config, std::size_t kinds = 1);
 struct ListTargets { float click = 0, conversion = 0; bool labelled = false, known = false; };
 ListTargets list_targets(const data::Batch& batch, std::int32_t list, ListLabel label, std::size_t kind = 0);
 
-// The weighted sum (1, 1). s_k / 2 is counted once a batch, with its first list. `terms`, when given, receives each term's unweighted share.
+// Each term's unweighted share (1, 1); none of a term that is not computed.
+using TermTensors = std::array<Tensor, std::tuple_size_v<LossTerms>>;
+
+// The weighted sum (1, 1). s_k / 2 is counted once a batch, with its first list. `terms`, when given, receives each term's share: to be read before
+// backward, which may give back their memory, or later from a device that keeps it.
 Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, const LossWeights& weights, const LossCounts& counts,
-            LossTerms* terms = nullptr);
+            TermTensors* terms = nullptr);
 
 }  // namespace piano

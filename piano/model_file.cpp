@@ -113,15 +113,16 @@ std::shared_ptr<const Model> Model::load(const std::string& path, Check check) {
   // A damaged model would give wrong scores in silence. Files from before there were blocks are compared as a whole.
   impl->tables_unchecked = check == Check::as_read && file.metadata().contains(kStartChecksum);
   if (!impl->tables_unchecked) file.verify();
+  impl->features = data::FeatureSpace::load(impl->file);
   try {
     parse_toml(text("config"), path + ": config", impl->config);
     piano::check(impl->config);
+    impl->network = make_network(impl->config, impl->features, impl->parameters);
   } catch (const Error& e) {
-    throw Error(ErrorCode::model, e.what());
+    const std::string what = e.what();
+    throw Error(ErrorCode::model, what.starts_with(path) ? what : path + ": config: " + what);
   }
   impl->name = std::string(traits(impl->config).key) + "-" + text("checksum").substr(0, 8);
-  impl->features = data::FeatureSpace::load(impl->file);
-  impl->network = make_network(impl->config, impl->features, impl->parameters);
   if (impl->tables_unchecked && start_checksum(file.metadata(), file.tensors(), impl->parameters) != text(kStartChecksum)) {
     throw Error(ErrorCode::model, path + ": checksum differs: the file is damaged");
   }

@@ -25,19 +25,19 @@ Predictions predictions_of(const Config& config, const PredictedLogits& logits) 
 }
 
 Predictions predict(const Model& model, const data::Dataset& dataset, std::span<const std::int64_t> requests, ThreadPool& pool,
-                    bool permute_past_queries) {
-  return predict(model, dataset, requests, pool, permute_past_queries, model.impl().config.rank.by);
+                    bool permute_past_queries, const Device& device) {
+  return predict(model, dataset, requests, pool, permute_past_queries, model.impl().config.rank.by, device);
 }
 
 Predictions predict(const Model& model, const data::Dataset& dataset, std::span<const std::int64_t> requests, ThreadPool& pool,
-                    bool permute_past_queries, RankBy by) {
+                    bool permute_past_queries, RankBy by, const Device& device) {
   const Model::Impl& m = model.impl();
   Config config = m.config;
   config.rank.by = by;
   check(config);
   data::BatchBuilder builder(m.features, m.limits());
   builder.attach(dataset);
-  Predictor predictor(config, *m.network, m.parameters, m.features, builder, pool);
+  Predictor predictor(config, *m.network, m.parameters, m.features, builder, pool, device);
   const PredictedLogits logits = predictor.predict(dataset, requests, permute_past_queries);
   Predictions predictions = predictions_of(config, logits);
   m.calibration.apply(logits, predictions);
@@ -49,11 +49,11 @@ bool judges_orders(const Config& config) {
 }
 
 void judge_orders(const Model& model, const data::Dataset& dataset, std::span<const std::int64_t> requests, ThreadPool& pool,
-                  std::span<Predictions> systems) {
+                  std::span<Predictions> systems, const Device& device) {
   const Model::Impl& m = model.impl();
   data::BatchBuilder builder(m.features, m.limits());
   builder.attach(dataset);
-  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool);
+  Predictor predictor(m.config, *m.network, m.parameters, m.features, builder, pool, device);
   std::vector<std::span<const double>> scores;
   for (const Predictions& s : systems) scores.emplace_back(s.score);
   const std::vector<JudgedOrders> judged = predictor.judge(dataset, requests, scores);

@@ -1,6 +1,7 @@
 #include "piano/network.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "piano/baselines/contextual.h"
@@ -12,6 +13,15 @@
 namespace piano {
 
 std::string name_of_kind(const std::string& name, std::size_t kind) { return kind == 0 ? name : name + "." + std::to_string(kind); }
+
+void to_host(const Context& ctx, const Logits& logits, bool judged) {
+  if (ctx.memory == nullptr) return;
+  std::vector<Tensor> wanted{logits.click, logits.list_click};
+  wanted.insert(wanted.end(), logits.conversion.begin(), logits.conversion.end());
+  wanted.insert(wanted.end(), logits.list_conversion.begin(), logits.list_conversion.end());
+  if (judged) wanted.insert(wanted.end(), {logits.content, logits.token});
+  ctx.to_host(wanted);
+}
 
 Logits Network::operator()(const Context& ctx, const data::Batch& batch) const {
   HistoryMemory memory;

@@ -33,6 +33,9 @@ struct Logits {
 // What belongs to the first kind of conversion is called `name`, to the others "<name>.1", "<name>.2", ..
 std::string name_of_kind(const std::string& name, std::size_t kind);
 
+// Brings the logits to the host (Context::to_host), and with `judged` what judge() takes.
+void to_host(const Context& ctx, const Logits& logits, bool judged = false);
+
 // What a network computed of a history, whatever is asked for: a function of the batch's history columns alone.
 struct HistoryMemory {
   Tensor k, v;                         // (history rows, columns), or none

@@ -118,6 +118,7 @@ double Optimiser::step(std::span<Gradients> accumulators, ThreadPool& pool) {
     else update_dense(p, args, accumulators[0].dense.data() + p.offset * size_of(store_.dtype()));
   };
   next = 0;
+  measured_ = measure_;
   if (measure_) {
     take(pieces_.size(), update_piece);  // serially: the scratch and the sums are shared
     for (ModuleNorms& m : modules_) m.gradient = std::sqrt(m.gradient), m.update = std::sqrt(m.update), m.value = std::sqrt(m.value);
@@ -126,6 +127,26 @@ double Optimiser::step(std::span<Gradients> accumulators, ThreadPool& pool) {
     pool.run([&](int) { take(pieces_.size(), update_piece); });
   }
   return norm;
+}
+
+AdamWArgs Optimiser::begin_step() {
+  AdamWArgs args = args_of_step(++steps_, 1.0);
+  args.weight_decay = config_.train.weight_decay;
+  return args;
+}
+
+void Optimiser::moved(std::size_t table, std::span<const std::int32_t> rows) {
+  for (const std::int32_t row : rows) tables_[table].last_step[static_cast<std::size_t>(row)] = steps_;
+}
+
+std::vector<DeviceOptimiser::Moments> Optimiser::moments() {
+  std::vector<DeviceOptimiser::Moments> moments;
+  for (const Parameter& p : store_.parameters()) {
+    const std::size_t at = p.offset * size_of(store_.dtype());
+    moments.push_back(p.is_table ? DeviceOptimiser::Moments{tables_[p.table].m.data(), tables_[p.table].v.data()}
+                                 : DeviceOptimiser::Moments{m_.data() + at, v_.data() + at});
+  }
+  return moments;
 }
 
 void Optimiser::cut_update() {

@@ -15,6 +15,7 @@
 
 #include "engine/base/safetensors.h"
 #include "engine/core/device.h"
+#include "engine/core/device_optimiser.h"
 #include "engine/core/parameters.h"
 #include "engine/core/thread_pool.h"
 #include "piano/config.h"
@@ -33,6 +34,12 @@ class Optimiser {
   // row gradients together, and moves the parameters. Returns the norm before clipping; when it is not finite nothing moved.
   double step(std::span<Gradients> accumulators, ThreadPool& pool);
 
+  // The host's part of a step that a device takes (engine/core/device_optimiser.h): counts it and gives its numbers; notes which rows it moves; and the
+  // moments that the device takes over, and gives back.
+  AdamWArgs begin_step();
+  void moved(std::size_t table, std::span<const std::int32_t> rows);
+  std::vector<DeviceOptimiser::Moments> moments();
+
   // catchup: replays what `rows` of a table have missed, so that they can be read. Does nothing in the other modes.
   void catch_up(std::size_t table, std::span<const std::int32_t> rows);
   void catch_up_all();
@@ -40,10 +47,10 @@ class Optimiser {
   std::int64_t steps() const { return steps_; }
 
   // Norms of a step's clipped gradient, of its update and of the values before it, by the first part of a parameter's name. For the log:
-  // measured in the steps for which it was asked.
+  // measured in the steps for which it was asked; none of other steps, nor of a device's.
   struct ModuleNorms { std::string module; double gradient = 0, update = 0, value = 0; };
   void measure_next_step() { measure_ = true; }
-  const std::vector<ModuleNorms>& module_norms() const { return modules_; }
+  std::span<const ModuleNorms> module_norms() const { return measured_ ? std::span<const ModuleNorms>(modules_) : std::span<const ModuleNorms>(); }
 
   // Room for the gradients of a step that touches up to `rows` rows of a table.
   void reserve(std::size_t table, std::int64_t rows);
@@ -80,7 +87,7 @@ class Optimiser {
   std::vector<double> chunk_squares_;
   std::vector<Piece> pieces_;
   std::vector<std::byte> zeros_;              // a row's worth: the gradient of a row that has none
-  bool measure_ = false;
+  bool measure_ = false, measured_ = false;   // the next step, the last one
   std::vector<ModuleNorms> modules_;
   std::vector<std::byte> before_;             // scratch of a measured step
 };

@@ -21,7 +21,7 @@
 
 namespace piano {
 
-// One candidate of the answer. Probabilities are the model's raw ones; NaN: the model gives none (docs/models.md).
+// One candidate of the answer. Probabilities are calibrated where the model file is (docs/experiments.md), else raw; NaN: the model gives none (docs/models.md).
 struct Ranked {
   std::string_view id;    // a view of the request's own string
   std::int32_t rank = 0;  // 1 = top
@@ -65,9 +65,13 @@ class Model {
   std::unique_ptr<const Impl> impl_;
 };
 
+struct Device;  // engine/core/device.h
+
 struct SessionOptions {
   int threads = 1;                               // cores for one request; the answer's bits do not depend on it
   std::size_t history_cache_bytes = 8u << 20;    // for what was computed of users' histories; nor on this. 0: nothing is kept
+  // Where the network runs; null: here. On a GPU (PIANO's own tools: cuda_device()) one thread waits for it, and histories are not kept.
+  const Device* device = nullptr;
 };
 
 // How often the history of a request was one seen before.

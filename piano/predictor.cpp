@@ -16,6 +16,8 @@ namespace {
 // A micro-batch of inference: enough rows to fill the kernels, few enough to stay in cache.
 constexpr std::size_t kLists = 4;
 constexpr std::int64_t kLongList = 200;  // one such list is enough
+// On a device with memory of its own: enough to fill its many cores.
+constexpr std::int64_t kDeviceLists = 256, kDeviceRows = 16384;
 
 double log_sigmoid_of(double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); }
 
@@ -96,8 +98,9 @@ struct Predictor::Worker {
 };
 
 Predictor::Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
-                     const data::BatchBuilder& builder, ThreadPool& pool)
-    : config_(config), network_(network), parameters_(parameters), kinds_(features.schema.kinds()), pool_(pool) {
+                     const data::BatchBuilder& builder, ThreadPool& pool, const Device& device)
+    : config_(config), network_(network), parameters_(parameters), kinds_(features.schema.kinds()), pool_(pool), device_(device) {
+  if (device.make_memory != nullptr) memory_ = device.make_memory();
   for (int w = 0; w < pool.size(); ++w) {
     workers_.push_back(std::make_unique<Worker>(features, builder_limits(config)));
     workers_.back()->builder.share_maps_with(builder);
@@ -106,10 +109,11 @@ Predictor::Predictor(const Config& config, const Network& network, const Paramet
 
 Predictor::~Predictor() = default;
 
-// Builds the requests' micro-batches, a few lists each, and calls visit(worker, context, first request, first candidate) for each, from all workers.
+// Builds the requests' micro-batches, of some lists each, and calls visit(worker, context, first request, first candidate) for each, from all workers.
 void Predictor::each_micro_batch(const data::Dataset& data, std::span<const std::int64_t> requests,
                                  const std::function<void(Worker&, const Context&, std::size_t, std::int64_t)>& visit) {
-  packed_.pack(parameters_, cpu_device());
+  packed_.pack(parameters_, device_);
+  if (memory_) memory_->keep(parameters_);
   std::vector<std::int64_t> rows{0};
   std::int64_t longest = 0;
   for (const std::int64_t r : requests) {
@@ -117,15 +121,23 @@ void Predictor::each_micro_batch(const data::Dataset& data, std::span<const std:
     longest = std::max(longest, size);
     rows.push_back(rows.back() + size);
   }
-  const std::size_t workers = workers_.size(), lists = longest > kLongList ? 1 : kLists;
+  const std::size_t workers = workers_.size();
+  const std::size_t lists = memory_ ? static_cast<std::size_t>(std::clamp<std::int64_t>(kDeviceRows / std::max<std::int64_t>(longest, 1), 1, kDeviceLists))
+                                    : longest > kLongList ? 1 : kLists;
   pool_.run([&](int worker) {
     Worker& w = *workers_[static_cast<std::size_t>(worker)];
     for (std::size_t at = static_cast<std::size_t>(worker) * lists; at < requests.size(); at += workers * lists) {
       w.builder.build(requests.subspan(at, std::min(lists, requests.size() - at)), w.batch);
       if (config_.encoder.position == PositionMode::displayed) show_by_initial_rank(w.batch);
+      std::unique_lock<std::mutex> turn;
+      if (memory_) {
+        turn = std::unique_lock(on_device_);
+        memory_->reset();
+      }
       w.arena.reset();
       Context ctx;
-      ctx.device = &cpu_device();
+      ctx.device = &device_;
+      ctx.memory = memory_.get();
       ctx.arena = &w.arena;
       ctx.parameters = &parameters_;
       ctx.packed = &packed_;
@@ -148,6 +160,7 @@ PredictedLogits Predictor::predict(const data::Dataset& data, std::span<const st
   each_micro_batch(data, requests, [&](Worker& w, const Context& ctx, std::size_t at, std::int64_t first) {
     if (permute_past_queries) permute(w.batch);
     const Logits logits = network_(ctx, w.batch);
+    to_host(ctx, logits, searches);
     const auto row = static_cast<std::size_t>(first);
     copy(logits.click, out.click, row);
     copy(logits.list_click, out.list_click, at);
@@ -185,6 +198,7 @@ std::vector<JudgedOrders> Predictor::judge(const data::Dataset& data, std::span<
   for (JudgedOrders& o : out) o.list_click.resize(requests.size()), o.list_conversion.resize(requests.size() * kinds_);
   each_micro_batch(data, requests, [&](Worker& w, const Context& ctx, std::size_t at, std::int64_t first) {
     const Logits logits = network_(ctx, w.batch);
+    to_host(ctx, logits, true);
     Context judging = ctx;
     judging.arena = &w.judging;
     for (std::int32_t l = 0; l < w.batch.lists; ++l) {

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 #include "data/dataset.h"
 #include "engine/core/device.h"
+#include "engine/core/device_memory.h"
 #include "engine/core/thread_pool.h"
 #include "piano/config.h"
 #include "piano/network.h"
@@ -44,9 +46,10 @@ double softplus(double x);
 
 class Predictor {
  public:
-  // `builder` is attached to the data set that predict() is called with. Everything must outlive the predictor.
+  // `builder` is attached to the data set that predict() is called with. Everything must outlive the predictor. On a device with memory of its
+  // own the threads build batches, and one after the other has them computed there; parameters are copied at each call.
   Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
-            const data::BatchBuilder& builder, ThreadPool& pool);
+            const data::BatchBuilder& builder, ThreadPool& pool, const Device& device = cpu_device());
   ~Predictor();
 
   // `permute_past_queries`: a control. Each history's queries change places among its events at random (a function of the request alone), so
@@ -69,6 +72,9 @@ class Predictor {
   std::size_t kinds_;                        // of conversion
   PackedWeights packed_;
   ThreadPool& pool_;
+  const Device& device_;
+  std::unique_ptr<DeviceMemory> memory_;     // the device's own; null: it computes in the host's
+  std::mutex on_device_;
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "data/dataset.h"
 #include "engine/core/device.h"
+#include "engine/core/device_memory.h"
 #include "engine/ops/shared_forward.h"
 #include "piano/history_cache.h"
 #include "piano/list_search.h"
@@ -28,6 +29,13 @@ struct Session::Impl {
   Impl(std::shared_ptr<const Model> m, SessionOptions options) : model(std::move(m)), builder(model->impl().features, model->impl().limits()) {
     const Config& config = model->impl().config;
     kept = model->impl().network->memory_columns();
+    if (options.device != nullptr) device = options.device;
+    if (device->make_memory != nullptr) {
+      if (options.threads > 1) throw Error(ErrorCode::usage, "a session on a GPU has no threads to share a request: expected threads = 1, got " + std::to_string(options.threads));
+      options.history_cache_bytes = 0;
+      memory = device->make_memory();
+      memory->keep(model->impl().parameters);
+    }
     if (options.threads > 1) shared.emplace(options.threads);
     if (model->impl().tables_unchecked) guard.emplace(*model->impl().file, model->impl().parameters);
     if (config.rank.by == RankBy::list_search) search.emplace(config);
@@ -43,6 +51,8 @@ struct Session::Impl {
   void search_order(const Logits& logits);
 
   std::shared_ptr<const Model> model;
+  const Device* device = &cpu_device();
+  std::unique_ptr<DeviceMemory> memory;  // the device's own; null: it computes in the host's
   data::BatchBuilder builder;
   data::Batch batch;
   Arena arena;
@@ -64,7 +74,8 @@ Session::Session(Session&&) noexcept = default;
 
 Context Session::Impl::context() {
   Context ctx;
-  ctx.device = &cpu_device();
+  ctx.device = device;
+  ctx.memory = memory.get();
   ctx.arena = &arena;
   ctx.parameters = &model->impl().parameters;
   ctx.packed = &model->impl().packed;
@@ -75,25 +86,27 @@ Context Session::Impl::context() {
 // The logits of `batch`, one list.
 Logits Session::Impl::forward() {
   arena.reset();
+  if (memory) memory->reset();
   const Context ctx = context();
 
   const std::int64_t events = batch.history_rows();
   const bool keeps = histories && events > 0;
-  HistoryMemory memory;
+  HistoryMemory remembered;
   bool known = false;
   if (keeps) {
     history_key(batch, history);
     const std::span<const float> found = histories->find(history);  // the keys, then the values
     known = !found.empty();
     const auto keys = static_cast<std::size_t>(events * kept.k);
-    if (known && keys > 0) memory.k = ctx.constant(found.first(keys), {events, kept.k});
-    if (known) memory.v = ctx.constant(found.subspan(keys), {events, kept.v});
+    if (known && keys > 0) remembered.k = ctx.constant(found.first(keys), {events, kept.k});
+    if (known) remembered.v = ctx.constant(found.subspan(keys), {events, kept.v});
   }
-  const Logits logits = (*model->impl().network)(ctx, batch, memory);
+  const Logits logits = (*model->impl().network)(ctx, batch, remembered);
   if (shared) shared->run(ctx);
+  to_host(ctx, logits, search.has_value());
 
   if (keeps && !known) {
-    const auto k = memory.k ? memory.k.values<float>() : std::span<float>(), v = memory.v.values<float>();
+    const auto k = remembered.k ? remembered.k.values<float>() : std::span<float>(), v = remembered.v.values<float>();
     const std::span<float> room = histories->keep(history, k.size() + v.size());
     if (!room.empty()) std::copy(v.begin(), v.end(), std::copy(k.begin(), k.end(), room.begin()));
   }

@@ -175,7 +175,7 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
   const std::string state_path = options.out + ".state", log_path = options.out + ".log.jsonl";
   for (const std::string& path : {state_path, log_path}) require_regular_file(path);
   { const AtomicFile probe(options.out); }  // what cannot be written fails now, not after an epoch
-  Trainer trainer(asked, data, pool);
+  Trainer trainer(asked, data, pool, options.device);
   for (const std::string& warning : trainer.warnings()) log_warning(warning);
   const Config& config = trainer.config();
   Validation validation(data, trainer, pool);
@@ -185,6 +185,7 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
   bool has_model = false;  // which only matters to a training that goes on
   if (options.resume) {
     state = load_state(state_path, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
+    trainer.from_host();
     has_model = std::filesystem::exists(options.out);
     if (state.has_best() && !has_model) {
       throw Error(ErrorCode::usage, options.out + ": no such file, and it alone held epoch " + std::to_string(state.best_epoch) +
@@ -206,6 +207,7 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
   JsonLog log(log_path, options.resume);
   const auto save = [&](const char* why) {
     log.remove_older();
+    trainer.to_host();
     save_state(state_path, state, asked, data.fingerprint(), trainer.parameters(), trainer.optimiser());
     // An interrupt before the first epoch's end is no reason to replace an earlier model.
     if (why == std::string_view("interrupted") && !state.has_best() && std::filesystem::exists(options.out)) {
@@ -220,46 +222,57 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
   const auto started = Clock::now();
   auto shown = started;
   std::int64_t lists_done = 0;  // in this run
+  const auto step_json = [&](const StepReport& report) {
+    if (config.loss.weighting == LossWeighting::uncertainty) trainer.to_host();  // for log_variance()
+    nlohmann::ordered_json line{{"step", report.step}, {"epoch", state.epoch + 1}, {"loss", report.loss},
+                                {"terms", terms_json(report.terms, trainer.weights(), data.features().schema)}, {"gradient_norm", report.gradient_norm},
+                                {"lists_per_second", static_cast<double>(lists_done) / seconds_since(started)}};
+    for (std::size_t t = 0; t < report.terms.size(); ++t) {
+      if (trainer.weights().log_variance[t]) line["log_variance"][term_name(t, data.features().schema)] = trainer.log_variance(t);
+    }
+    if (const auto [hits, misses] = trainer.replays(); hits + misses > 0) line["graphs"] = {{"hits", hits}, {"misses", misses}};
+    for (const auto& m : trainer.optimiser().module_norms()) {
+      line["modules"][m.module] = {{"gradient_norm", m.gradient}, {"update_ratio", m.value > 0 ? m.update / m.value : 0.0}};
+    }
+    return line;
+  };
   const auto batch = static_cast<std::size_t>(config.train.batch);
+  StepReport last;  // whose numbers are known
   while (state.epoch < config.train.epochs) {
     const std::vector<std::int64_t> order = epoch_order(trainer, state.epoch);
     const std::size_t batches = (order.size() + batch - 1) / batch;
     double epoch_loss = 0;
     std::int64_t epoch_steps = 0;
+    const auto account = [&](const StepReport& report) {  // of this step, or of the one before
+      if (report.step == 0) return;
+      last = report;
+      epoch_loss += report.loss, ++epoch_steps;
+      if (report.step % kLogEvery == 0) log.write(step_json(report));
+    };
     for (; static_cast<std::size_t>(state.cursor) < batches; ++state.cursor) {
       const bool limit = config.train.max_steps > 0 && trainer.optimiser().steps() >= config.train.max_steps;
       const bool interrupted = options.stop != nullptr && options.stop->load();
-      if (limit || interrupted) return save(interrupted ? "interrupted" : "max_steps");
-      const std::size_t begin = static_cast<std::size_t>(state.cursor) * batch, size = std::min(batch, order.size() - begin);
-      const bool logged = (trainer.optimiser().steps() + 1) % kLogEvery == 0;
-      if (logged) trainer.optimiser().measure_next_step();
-      const StepReport report = trainer.step(std::span(order).subspan(begin, size));
-      epoch_loss += report.loss, ++epoch_steps;
-      lists_done += static_cast<std::int64_t>(size);
-
-      const double elapsed = seconds_since(started);
-      if (logged) {
-        nlohmann::ordered_json line{{"step", trainer.optimiser().steps()}, {"epoch", state.epoch + 1}, {"loss", report.loss},
-                                    {"terms", terms_json(report.terms, trainer.weights(), data.features().schema)}, {"gradient_norm", report.gradient_norm},
-                                    {"lists_per_second", static_cast<double>(lists_done) / elapsed}};
-        for (std::size_t t = 0; t < report.terms.size(); ++t) {
-          if (trainer.weights().log_variance[t]) line["log_variance"][term_name(t, data.features().schema)] = trainer.log_variance(t);
-        }
-        for (const auto& m : trainer.optimiser().module_norms()) {
-          line["modules"][m.module] = {{"gradient_norm", m.gradient}, {"update_ratio", m.value > 0 ? m.update / m.value : 0.0}};
-        }
-        log.write(line);
+      if (limit || interrupted) {
+        account(trainer.finish());
+        return save(interrupted ? "interrupted" : "max_steps");
       }
-      if (options.progress && (seconds_since(shown) > 0.2 || static_cast<std::size_t>(state.cursor) + 1 == batches)) {
+      const std::size_t begin = static_cast<std::size_t>(state.cursor) * batch, size = std::min(batch, order.size() - begin);
+      if ((trainer.optimiser().steps() + 1) % kLogEvery == 0) trainer.optimiser().measure_next_step();
+      account(trainer.step(std::span(order).subspan(begin, size)));
+      lists_done += static_cast<std::int64_t>(size);
+      const double elapsed = seconds_since(started);
+      if (options.progress && last.step > 0 && (seconds_since(shown) > 0.2 || static_cast<std::size_t>(state.cursor) + 1 == batches)) {
         shown = Clock::now();
         const double rate = static_cast<double>(lists_done) / elapsed;
         const auto total = static_cast<double>(order.size());
         const double left = total * static_cast<double>(config.train.epochs - state.epoch) - static_cast<double>(begin + size);
         options.progress({state.epoch + 1, config.train.epochs, static_cast<std::int64_t>(begin + size), static_cast<std::int64_t>(order.size()),
-                          trainer.optimiser().steps(), report.loss, rate, left / rate});
+                          last.step, last.loss, rate, left / rate});
       }
     }
 
+    account(trainer.finish());
+    trainer.to_host();
     trainer.optimiser().catch_up_all();
     ++state.epoch;
     state.cursor = 0;

@@ -9,6 +9,7 @@
 #include "data/dataset.h"
 #include "engine/core/thread_pool.h"
 #include "piano/config.h"
+#include "piano/training_steps.h"
 
 namespace piano {
 
@@ -22,6 +23,7 @@ struct TrainProgress {
 struct TrainOptions {
   std::string out;                          // the best model; <out>.state: the last step; <out>.log.jsonl: the log
   bool resume = false;                      // go on from <out>.state
+  DeviceTraining device;                    // where steps are done; validation is the CPU's
   const std::atomic<bool>* stop = nullptr;  // set: save the state at the next step and return
   std::function<void(const TrainProgress&)> progress;  // a few times a second
 };
@@ -33,8 +35,8 @@ struct TrainSummary {
   std::string stopped_by;                   // "epochs", "early stop", "max_steps", "interrupted", "already finished"
 };
 
-// `out` always holds the best epoch's model (the latest parameters as long as no epoch has ended). Two trainings with the same configuration
-// and data write the same bytes, whatever the threads, and whether resumed or not.
+// `out` always holds the best epoch's model (the latest parameters as long as no epoch has ended). Two trainings with the same configuration, data
+// and device write the same bytes, whatever the threads, and whether resumed or not. A training may go on, on another device, where one stopped.
 // Throws ErrorCode::diverged as Trainer::step, and when validation gives a score that is not finite; ErrorCode::usage when a resumed training has another configuration or other data.
 TrainSummary train(const Config& config, const data::Dataset& data, ThreadPool& pool, const TrainOptions& options);
 

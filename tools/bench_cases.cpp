@@ -25,6 +25,14 @@ std::vector<BenchCase> bench_cases() {
   return cases;
 }
 
+std::vector<BenchCase> device_cases() {
+  std::vector<BenchCase> cases;
+  for (const std::int64_t d : {64, 128}) {
+    cases.push_back({"train-256x50-d" + std::to_string(d), true, 256, d, {.lists = 2 * 4096, .candidates = 50, .full = 0.7}});
+  }
+  return cases;
+}
+
 BenchCase find_case(const std::vector<BenchCase>& cases, const std::string& name) {
   std::vector<std::string> names;
   for (const BenchCase& c : cases) {

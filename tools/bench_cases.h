@@ -20,6 +20,8 @@ struct BenchCase {
 // Training: (32, 20), (128, 50) and (32, 100) lists and candidates, lists 70-100 % full, d = 64 and 128.
 // Inference: 20, 100 and 1,000 candidates, full, d = 64. Always 50 past events.
 std::vector<BenchCase> bench_cases();
+// Of a GPU's benchmark, beside those of inference: training on 256 lists of 50, d = 64 and 128; and data enough for batches of 4,096.
+std::vector<BenchCase> device_cases();
 BenchCase find_case(const std::vector<BenchCase>& cases, const std::string& name);  // throws ErrorCode::usage naming the nearest
 
 // The project's defaults, without dropout (of ids too): peers draw other random numbers. Then `assignments`, each "key=value".

@@ -28,7 +28,7 @@ std::string text_of(const std::string& path) {
 
 class Worker {
  public:
-  Worker(std::string folder, const std::vector<std::string>& assignments) : folder_(std::move(folder)) {
+  Worker(std::string folder, const std::vector<std::string>& assignments, const Device& device) : folder_(std::move(folder)), device_(device) {
     for (const auto& c : parse_json(text_of(folder_ + "/cases.json"))) {
       Config config;
       for (const auto& [key, value] : c["config"].items()) set_option(config, key, value.get<std::string>());
@@ -49,14 +49,15 @@ class Worker {
       line >> threads;
       return machine(checked(threads, 1024));
     }
-    if (command != "train" && command != "infer" && command != "infer-known" && command != "throughput") {
-      throw Error(ErrorCode::usage, "expected train, infer, infer-known, throughput, machine, memory or quit, got '" + command + "'");
+    if (command != "train" && command != "infer" && command != "infer-known" && command != "forward" && command != "throughput") {
+      throw Error(ErrorCode::usage, "expected train, infer, infer-known, forward, throughput, machine, memory or quit, got '" + command + "'");
     }
     double amount = 0;
     line >> name >> threads >> amount;
     const int workers = checked(threads, 1024);
     checked(amount, 1e6);
     load(name);
+    if (command == "forward") return forward(name, workers, static_cast<std::int64_t>(amount));
     Json json{{"case", name}, {"threads", workers}};
     if (command == "train") train(json, workers, static_cast<std::int64_t>(amount));
     if (command.starts_with("infer")) {
@@ -78,15 +79,16 @@ class Worker {
   void load(const std::string& name) {
     if (name == name_) return;
     if (!configs_.contains(name)) throw Error(ErrorCode::usage, "no case '" + name + "' in " + folder_);
-    trainings_.clear(), inferences_.clear(), model_.reset(), requests_.clear();
+    trainings_.clear(), inferences_.clear(), forwards_.clear(), model_.reset(), requests_.clear();
     name_ = name;
   }
 
   void train(Json& json, int threads, std::int64_t steps) {
     std::unique_ptr<Training>& training = trainings_[threads];
-    if (!training) training = std::make_unique<Training>(configs_[name_], case_file(folder_, name_, "data.safetensors"), threads, case_file(folder_, name_, "model.safetensors"));
+    if (!training) training = std::make_unique<Training>(configs_[name_], case_file(folder_, name_, "data.safetensors"), threads, case_file(folder_, name_, "model.safetensors"), device_);
     std::vector<double> ms;
-    for (std::int64_t s = 0; s < steps; ++s) ms.push_back(training->run.step());
+    if (device_.make_memory != nullptr) ms.push_back(training->run.steps(steps));
+    else for (std::int64_t s = 0; s < steps; ++s) ms.push_back(training->run.step());
     json["ms"] = ms;
     json["loss"] = training->run.loss();
     json["step_flops"] = training->flops;
@@ -103,6 +105,17 @@ class Worker {
     const Samples samples(us);
     json["us"] = us;
     json["p50"] = samples.quantile(0.5), json["p99"] = samples.quantile(0.99), json["max"] = samples.high();
+  }
+
+  Json forward(const std::string& name, std::int64_t lists, std::int64_t repeats) {
+    std::unique_ptr<ForwardRun>& run = forwards_[lists];
+    if (!run) {
+      run = std::make_unique<ForwardRun>(model(), requests().front(), lists, device_);
+      for (int warm_up = 0; warm_up < 2; ++warm_up) run->forward();
+    }
+    Json json{{"case", name}, {"lists", lists}, {"flops", run->flops()}, {"difference", run->difference()}};
+    for (std::int64_t r = 0; r < repeats; ++r) json["ms"].push_back(run->forward());
+    return json;
   }
 
   static Json machine(int threads) {
@@ -123,7 +136,7 @@ class Worker {
   }
 
   struct Training {
-    Training(const Config& config, const std::string& data, int threads, const std::string& model) : run(config, data, threads, model) {
+    Training(const Config& config, const std::string& data, int threads, const std::string& model, const Device& device) : run(config, data, threads, model, device) {
       for (int warm_up = 0; warm_up < 2; ++warm_up) run.step();
     }
     TrainRun run;
@@ -131,17 +144,19 @@ class Worker {
   };
 
   std::string folder_, name_;
+  const Device& device_;
   std::map<std::string, Config> configs_;
   std::map<int, std::unique_ptr<Training>> trainings_;  // of the case at hand, by threads
   std::map<std::pair<int, std::size_t>, std::unique_ptr<InferRun>> inferences_;  // of the case at hand, by SessionOptions
+  std::map<std::int64_t, std::unique_ptr<ForwardRun>> forwards_;  // of the case at hand, by lists
   std::shared_ptr<const Model> model_;
   std::vector<std::string> requests_;
 };
 
 }  // namespace
 
-void serve_cases(const std::string& folder, const std::vector<std::string>& assignments) {
-  Worker worker(folder, assignments);
+void serve_cases(const std::string& folder, const std::vector<std::string>& assignments, const Device& device) {
+  Worker worker(folder, assignments, device);
   for (std::string text; std::getline(std::cin, text);) {
     std::istringstream line(text);
     std::string first;

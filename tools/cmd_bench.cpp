@@ -6,12 +6,14 @@
 #include "engine/base/json_text.h"
 #include "engine/base/log.h"
 #include "tools/bench_count.h"
+#include "tools/bench_device.h"
 #include "tools/bench_export.h"
 #include "tools/bench_growth.h"
 #include "tools/bench_ops.h"
 #include "tools/bench_own.h"
 #include "tools/bench_worker.h"
 #include "tools/command_line.h"
+#include "tools/device_flag.h"
 
 namespace piano::tools {
 namespace {
@@ -29,8 +31,9 @@ std::string mode_of(const CommandLine& line) {
 
 std::vector<BenchCase> chosen_cases(const CommandLine& line) {
   const std::vector<BenchCase> cases = bench_cases();
-  std::vector<BenchCase> chosen;
-  for (const std::string& name : line.all("case")) chosen.push_back(find_case(cases, name));
+  std::vector<BenchCase> all = cases, chosen;
+  for (const BenchCase& c : device_cases()) all.push_back(c);
+  for (const std::string& name : line.all("case")) chosen.push_back(find_case(all, name));
   return chosen.empty() ? cases : chosen;
 }
 
@@ -51,9 +54,15 @@ void bench(const Arguments& arguments) {
       .value("worker", "DIR", "", "time cases of an exported DIR on demand: commands on stdin, JSON lines on stdout")
       .value("count", "CASE", "", "run a small case once, for a program that counts instructions (make bench-check)")
       .example("piano bench --quick --json bench.json")
+      .example("piano bench --device cuda")
       .example("piano bench --ops linear");
+  with_device(line);
   if (!line.parse(arguments)) return;
+  const Device& device = device_of(line);
   const std::string mode = mode_of(line);
+  if (line.text("device") != "cpu" && mode != "" && mode != "worker") {
+    throw Error(ErrorCode::usage, "--" + mode + " is measured on the CPU; --device cuda goes alone, or with --worker");
+  }
   if (mode != "ops") line.no_files();
   if (line.files().size() > 1) throw Error(ErrorCode::usage, "--ops takes one FILTER; see piano help bench");
   if (line.given("case") && mode != "export") throw Error(ErrorCode::usage, "--case belongs to --export; see piano help bench");
@@ -67,7 +76,7 @@ void bench(const Arguments& arguments) {
   options.threads = threads_of(line);
   options.assignments = line.all("set");
   if (mode == "count") return run_counted(line.text("count"));
-  if (mode == "worker") return serve_cases(line.text("worker"), options.assignments);
+  if (mode == "worker") return serve_cases(line.text("worker"), options.assignments, device);
   if (mode == "export") return export_cases(line.text("export"), chosen_cases(line), options.assignments);
 
   set_log_quiet(true);
@@ -75,6 +84,7 @@ void bench(const Arguments& arguments) {
   if (line.given("json")) json = std::make_unique<AtomicFile>(line.required("json"));
   const nlohmann::ordered_json figures = mode == "ops"      ? bench_ops(line.files().empty() ? "" : line.files()[0], options.rounds)
                                          : mode == "growth" ? bench_growth(options)
+                                         : device.make_memory != nullptr ? bench_device(device, options)
                                                             : bench_own(options);
   if (json) {
     json->write(json_text(figures) + "\n");

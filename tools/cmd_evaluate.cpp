@@ -15,6 +15,7 @@
 #include "piano/models.h"
 #include "piano/trec.h"
 #include "tools/command_line.h"
+#include "tools/device_flag.h"
 #include "tools/oracle.h"
 #include "tools/output.h"
 
@@ -104,6 +105,7 @@ void evaluate(const Arguments& arguments) {
       .flag("brief", "headline metrics on all lists alone")
       .flag("json", "the report as JSON")
       .example("piano evaluate --data data.safetensors --model model.safetensors --split test --json --run test.run");
+  with_device(line);
   if (!line.parse(arguments)) return;
   line.no_files();
 
@@ -113,6 +115,7 @@ void evaluate(const Arguments& arguments) {
   const std::size_t part = line.choice("split", kParts);
   require_distinct({{"--run", line.text("run")}, {"--qrels", line.text("qrels")}, {"--per-list", line.text("per-list")}},
                    {{"--data", line.text("data")}, {"--model", line.text("model")}, {"--oracle", line.text("oracle")}});
+  const Device& device = device_of(line);
   const auto model = Model::load(line.required("model"));
   const Model::Impl& m = model->impl();
   const data::Dataset dataset = dataset_of(line);
@@ -140,13 +143,13 @@ void evaluate(const Arguments& arguments) {
   if (orders) systems.push_back({"best order", set.lists.best_order, {}, {}, {}, {}});
   const bool permuted = line.given("permute-past-queries"), searches = m.config.rank.by == RankBy::list_search;
   const std::string title = traits(m.config).title;
-  systems.push_back(predict(*model, dataset, requests, pool, permuted, RankBy::score));
+  systems.push_back(predict(*model, dataset, requests, pool, permuted, RankBy::score, device));
   systems.back().name = searches ? title + " by score" : title;
   if (searches) {
-    systems.push_back(predict(*model, dataset, requests, pool, permuted));
+    systems.push_back(predict(*model, dataset, requests, pool, permuted, device));
     systems.back().name = title;
   }
-  if (judges_orders(m.config)) judge_orders(*model, dataset, requests, pool, systems);
+  if (judges_orders(m.config)) judge_orders(*model, dataset, requests, pool, systems, device);
 
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
   const TrecGrades grades = targets ? TrecGrades::target : TrecGrades::click_plus_conversion;

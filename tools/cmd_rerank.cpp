@@ -10,6 +10,7 @@
 #include "piano/piano.h"
 #include "tools/answer_json.h"
 #include "tools/command_line.h"
+#include "tools/device_flag.h"
 #include "tools/output.h"
 
 namespace piano::tools {
@@ -18,9 +19,9 @@ namespace {
 // Lines are taken in groups, each line of a group is answered by whichever worker is free, and the answers are printed in order.
 class Reranker {
  public:
-  // `workers` requests at a time, each on `threads` cores.
-  Reranker(std::shared_ptr<const Model> model, int workers, int threads, bool stop_on_error)
-      : model_(std::move(model)), threads_(threads), stop_(stop_on_error), pool_(workers), workers_(static_cast<std::size_t>(workers)) {}
+  // `workers` requests at a time, each as `options` say.
+  Reranker(std::shared_ptr<const Model> model, int workers, const SessionOptions& options, bool stop_on_error)
+      : model_(std::move(model)), options_(options), stop_(stop_on_error), pool_(workers), workers_(static_cast<std::size_t>(workers)) {}
 
   // Takes one line. An empty line is no request.
   void add(std::string_view line, std::int64_t number) {
@@ -38,7 +39,7 @@ class Reranker {
     auto work = [&](int w) {
       auto& worker = workers_[static_cast<std::size_t>(w)];
       for (std::size_t i = next++; i < count_; i = next++) {
-        if (!worker) worker = std::make_unique<Worker>(model_, threads_);
+        if (!worker) worker = std::make_unique<Worker>(model_, options_);
         answer(group_[i], *worker);
       }
     };
@@ -72,7 +73,7 @@ class Reranker {
     std::exception_ptr failure;           // what ends the run
   };
   struct Worker {
-    Worker(std::shared_ptr<const Model> model, int threads) : session(std::move(model), {.threads = threads}) {}
+    Worker(std::shared_ptr<const Model> model, const SessionOptions& options) : session(std::move(model), options) {}
     Session session;
     data::RequestParser parser;
   };
@@ -111,7 +112,7 @@ class Reranker {
   }
 
   std::shared_ptr<const Model> model_;
-  int threads_;
+  SessionOptions options_;
   bool stop_;
   ThreadPool pool_;
   std::vector<std::unique_ptr<Worker>> workers_;  // made when first needed
@@ -131,11 +132,16 @@ void rerank(const Arguments& arguments) {
       .value("threads", "N", "", "cores (default: all); the answers do not depend on it")
       .value("mode", "MODE", "throughput", "throughput: each core answers a request of its own | latency: all cores work on one request at a time")
       .example("piano rerank --model model.safetensors < requests.jsonl > reranked.jsonl");
+  with_device(line);
   if (!line.parse(arguments)) return;
   const bool stop = line.choice("on-error", {"answer", "stop"}) == 1;
   const bool latency = line.choice("mode", {"throughput", "latency"}) == 1;
-  const int threads = threads_of(line);
-  Reranker reranker(Model::load(line.required("model"), Check::as_read), latency ? 1 : threads, latency ? threads : 1, stop);
+  const Device& device = device_of(line);
+  const bool on_gpu = device.make_memory != nullptr;  // one request at a time, and a copy of the whole model: it is checked before
+  if (on_gpu && latency) throw Error(ErrorCode::usage, "--mode latency shares a request among cores, and --device cuda has it computed by none of them");
+  const int threads = on_gpu ? 1 : threads_of(line);
+  Reranker reranker(Model::load(line.required("model"), on_gpu ? Check::at_load : Check::as_read), latency ? 1 : threads,
+                    {.threads = latency ? threads : 1, .device = &device}, stop);
 
   std::vector<std::string> files = line.files();
   if (files.empty()) files.push_back("-");

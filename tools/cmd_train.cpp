@@ -8,6 +8,7 @@
 #include "engine/base/log.h"
 #include "piano/train.h"
 #include "tools/command_line.h"
+#include "tools/device_flag.h"
 #include "tools/output.h"
 #include "tools/signals.h"
 #include "tools/train_progress.h"
@@ -40,11 +41,12 @@ void train(const Arguments& arguments) {
       .repeatable("set", "KEY=VALUE", "one option; wins over --config; model=NAME is short for model.name=NAME: piano or a baseline (docs/models.md)")
       .value("seed", "N", "", "the same as --set train.seed=N")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
+      .value("embeddings", "WHERE", "device", "with --device cuda: where embedding tables are kept: device, or host, for tables that do not fit there")
       .flag("resume", "go on from OUT.state, where a training was stopped")
       .flag("list-options", "print all options with their defaults as Markdown, and exit")
       .flag("json", "the summary as JSON")
       .example("piano train --data data.safetensors --out model.safetensors --seed 1 --set qdir.mode=mean");
-  if (!line.parse(arguments)) return;
+  if (!with_device(line).parse(arguments)) return;
   line.no_files();
   if (line.given("list-options")) return print(options_markdown());
 
@@ -54,6 +56,11 @@ void train(const Arguments& arguments) {
   TrainOptions options;
   options.out = line.required("out");
   options.resume = line.given("resume");
+  options.device.device = &device_of(line);
+  options.device.host_embeddings = line.choice("embeddings", {"device", "host"}) == 1;
+  if (options.device.host_embeddings && options.device.device->make_memory == nullptr) {
+    throw Error(ErrorCode::usage, "--embeddings host: expected --device cuda; on the CPU tables are in the host's memory in any case");
+  }
   if (options.resume && !std::filesystem::exists(options.out + ".state")) {
     throw Error(ErrorCode::usage, options.out + ".state: no such file, there is nothing to resume; train without --resume");
   }

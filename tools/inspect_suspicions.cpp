@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/dataset_columns.h"
+#include "data/labels.h"
 #include "piano/metrics_pointwise.h"
 #include "tools/output.h"
 
@@ -21,12 +22,15 @@ using Log = data::Dataset::Columns;
 struct Sample {
   std::vector<std::int64_t> candidates, places;  // labelled; place in the list, from 0
   std::vector<char> training;
-  std::vector<double> click, conversion;
+  std::vector<double> click;
+  std::string kind = "conversion";              // what features are measured against beside clicks: of any kind, or of one
+  std::span<const std::uint8_t> happened;        // of all candidates of the log: 0, 1 or kUnknownLabel
 };
 
 Sample sample_of(const data::Dataset& d) {
   const Log& log = d.columns();
   Sample s;
+  s.happened = log.conversion;
   const std::int64_t step = (static_cast<std::int64_t>(log.item.size()) + kMostCandidates - 1) / kMostCandidates;
   for (std::int64_t r = 0; r < d.size(); r += std::max<std::int64_t>(1, step)) {
     for (std::int64_t c = d.candidate_begin(r); c < d.candidate_end(r); ++c) {
@@ -36,7 +40,6 @@ Sample sample_of(const data::Dataset& d) {
       s.places.push_back(c - d.candidate_begin(r));
       s.training.push_back(d.split(r) == data::Split::train ? 1 : 0);
       s.click.push_back(log.click[at]);
-      s.conversion.push_back(log.conversion[at]);
     }
   }
   return s;
@@ -51,7 +54,7 @@ double strength(std::span<const double> feature, std::span<const double> label) 
 }
 
 struct Feature {
-  std::string name;
+  std::string name, kind;
   double click = 0.5, conversion = 0.5;
 };
 
@@ -63,9 +66,10 @@ Feature measure(const std::string& name, const Sample& s, Value value) {
     const double x = value(i);
     if (std::isnan(x)) continue;
     of_all.push_back(x), clicks.push_back(s.click[i]);
-    if (s.click[i] > 0) of_clicked.push_back(x), conversions.push_back(s.conversion[i]);
+    const std::uint8_t happened = s.happened[static_cast<std::size_t>(s.candidates[i])];
+    if (s.click[i] > 0 && happened != data::kUnknownLabel) of_clicked.push_back(x), conversions.push_back(happened);
   }
-  return {name, strength(of_all, clicks), strength(of_clicked, conversions)};
+  return {name, s.kind, strength(of_all, clicks), strength(of_clicked, conversions)};
 }
 
 void measure_column(const std::string& name, const data::DenseColumn& column, const Sample& s, std::vector<Feature>& features) {
@@ -96,7 +100,7 @@ Feature measure_field(const std::string& name, const data::Bags& bags, std::int6
 
 std::vector<Feature> measure_all(const data::Dataset& d) {
   const Log& log = d.columns();
-  const Sample s = sample_of(d);
+  Sample s = sample_of(d);
   std::vector<Feature> features;
   features.push_back(measure("place in the list", s, [&](std::size_t i) { return -static_cast<double>(s.places[i]); }));
   measure_column("score", log.score, s, features);
@@ -105,6 +109,10 @@ std::vector<Feature> measure_all(const data::Dataset& d) {
   measure_column("vector", log.vector, s, features);
   for (std::size_t f = 0; f < log.item_fields.size(); ++f)
     features.push_back(measure_field(log.strings.item_fields.names[f], log.item_fields[f], log.strings.item_fields.values[f].size(), s));
+  for (std::size_t k = 0; k < log.values.size(); ++k) {
+    s.kind = log.strings.kinds[k], s.happened = log.conversions[k];
+    measure_column("value." + s.kind, log.values[k], s, features);
+  }
   return features;
 }
 
@@ -140,12 +148,12 @@ void inspect_suspicions(const data::Dataset& dataset, nlohmann::ordered_json& ou
   inspect_order(dataset, out["rates"], warnings);
   std::vector<Feature> features = measure_all(dataset);
   for (const Feature& f : features) {
-    const auto warn = [&](double strength, const char* label) {
-      if (strength >= kNearOne) warnings.push_back("a feature knows the label: AUC of " + std::string(label) + " by " + f.name + " alone is " +
+    const auto warn = [&](double strength, const std::string& label) {
+      if (strength >= kNearOne) warnings.push_back("a feature knows the label: AUC of " + label + " by " + f.name + " alone is " +
                                                    number_text(strength, 4));
     };
     warn(f.click, "click");
-    warn(f.conversion, "conversion among the clicked");
+    warn(f.conversion, f.kind + " among the clicked");
   }
   std::stable_sort(features.begin(), features.end(), [](const Feature& a, const Feature& b) { return a.click > b.click; });
   nlohmann::ordered_json shown = nlohmann::ordered_json::object();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "engine/core/device.h"
 
@@ -57,6 +59,18 @@ Tensor Context::variable(std::span<const double> values, Shape shape) const {
   const Tensor tensor = filled(*this, values, shape);
   tensor.record()->requires_grad = tape != nullptr;
   return tensor;
+}
+
+void Context::to_host(std::span<const Tensor> tensors) const {
+  if (memory == nullptr) return;
+  std::vector<DeviceMemory::Part> parts;
+  for (const Tensor& t : tensors) {
+    if (!t) continue;
+    const std::size_t bytes = static_cast<std::size_t>(t.shape().elements()) * size_of(t.dtype());
+    void* const host = arena->allocate(padded_bytes(*t.record()));
+    parts.push_back({host, std::exchange(t.record()->value, host), bytes});
+  }
+  memory->read(parts);
 }
 
 Tensor Context::parameter(ParameterId id) const {

@@ -29,6 +29,7 @@ struct Context {
   RandomKey random;                           // seed and step
   std::int32_t first_list = 0;                // index within the whole batch of this micro-batch's first list
   bool training = false;                      // dropout and id dropout are on
+  std::int32_t padding = INT32_MAX;           // lists from this one on are there for a batch's size alone: their ids are not dropped
 
   DType dtype() const;
 
@@ -43,6 +44,9 @@ struct Context {
   Tensor constant(std::span<const double> values, Shape shape) const;
   // A variable whose gradient is wanted (tests).
   Tensor variable(std::span<const double> values, Shape shape) const;
+  // Brings the values of these tensors, or none, from the device's memory into the arena, once all that was noted down has run. Nothing is to be
+  // done where the device computes in the host's memory.
+  void to_host(std::span<const Tensor> tensors) const;
   // The leaf of a parameter: its value in the store, its gradient in this context's accumulator.
   Tensor parameter(ParameterId id) const;
 };

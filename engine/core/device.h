@@ -53,6 +53,10 @@ struct Device {
 const Device& cpu_device();                          // the best kernel level of this machine, or PIANO_ISA=x86-64|x86-64-v3|x86-64-v4
 std::span<const Device* const> cpu_levels();         // every level that this machine can run, best first
 const Device& reference_device(DType dtype);         // scalar loops: f32 or f64
-const Device& cuda_device();                         // the first GPU. Throws ErrorCode::usage when there is none, or the build has no CUDA
+// What a GPU's matrix products round their inputs to; all is kept, and added up, in float32.
+enum class Precision { f32, tf32, bf16 };            // 23, 10 and 7 bits of mantissa
+
+// The first GPU. Throws ErrorCode::usage when there is none, or the build has no CUDA
+const Device& cuda_device(Precision precision = Precision::f32);
 
 }  // namespace piano

@@ -5,8 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
+#include "engine/core/device_optimiser.h"
 #include "engine/core/parameters.h"
 
 namespace piano {
@@ -22,17 +24,33 @@ class DeviceMemory {
   };
   virtual Staged stage(std::size_t bytes) = 0;
   virtual void zero(void* to, std::size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;  // both the device's
   virtual void add(void* to, const void* from, std::int64_t n) = 0;      // to += from, n elements
   virtual void run() = 0;
-  virtual void read(void* to, const void* from, std::size_t bytes) = 0;  // of the device into the host's: runs, and waits
+  struct Part { void* to; const void* from; std::size_t bytes; };
+  virtual void read(std::span<const Part> parts) = 0;                    // of the device into the host's: runs, and waits once
+  void read(void* to, const void* from, std::size_t bytes) {
+    const Part part{to, from, bytes};
+    read({&part, 1});
+  }
+  // run(), of what is likely to come again, at most `graphs` different ones: in a way that starts them faster when they do (CUDA graphs). From
+  // expect_repeats() on sizes do not shrink from one reset() to the next, so that memory lies where it lay. 0: nothing is expected, nothing kept.
+  virtual void run_step() = 0;
+  virtual void expect_repeats(std::size_t graphs) = 0;
+  struct Replays { std::int64_t hits = 0, misses = 0; };                 // steps that were started as a whole, and others
+  virtual Replays replays() const = 0;
   virtual void reset() = 0;                                              // everything noted down must have been run
 
   // A copy of the store's values, and room for the gradient of its dense parameters: until the next keep(). The store must outlive it.
-  virtual void keep(const ParameterStore& store) = 0;
+  // host: embedding tables stay in the store, from which each step brings the rows that it reads (tables that do not fit here).
+  enum class Tables { resident, host };
+  virtual void keep(const ParameterStore& store, Tables tables = Tables::resident) = 0;
   virtual void* value(const Parameter& p) const = 0;
   virtual void* gradient(const Parameter& p) const = 0;                  // of a dense parameter
   // Adds what the backward passes since reset() gave to each table's rows to the host's gradients: runs, and waits.
   virtual void read_row_gradients(std::span<RowGradients> tables) = 0;
+  // Of what keep() put here: until the next keep().
+  virtual std::unique_ptr<DeviceOptimiser> make_optimiser(const DeviceOptimiser::Settings& settings) = 0;
 };
 
 }  // namespace piano

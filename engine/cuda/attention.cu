@@ -1,6 +1,7 @@
 // attention over ragged lists: a block for each list and head, a warp for each query at a time. The list's keys and values lie in shared memory
 // when they fit. Backward computes the weights again, from each query's log-sum-exp: first by queries (dq), then by keys (dk, dv), so that
-// every gradient is one warp's sum and no two meet.
+// every gradient is one warp's sum and no two meet. The second pass reads the first one's weights when there was room to keep them, and computes
+// the same ones once more when there was not. What fits is each block's own: a long list does not slow the others.
 #include <algorithm>
 
 #include "engine/cuda/column_sums.h"
@@ -11,18 +12,22 @@
 namespace piano::cuda {
 namespace {
 
-constexpr std::size_t kShared = 48 * 1024;  // bytes that a block may have without asking for more
-
 // What the kernels read. Head h's columns begin at h * width. With null_k each list has one more key and value.
 struct Inputs {
   Lists queries, keys;
   const float *q, *k, *v, *null_k, *null_v;
   std::int64_t d;
+  std::int64_t room;       // numbers of a block's shared memory: at least the scratch of its warps
   int width;
-  bool staged;             // keys and values are copied to shared memory
-  std::int32_t slots;      // of a warp's scratch: as many as the most keys (with the null slot) or queries of a list
   float scale;             // 1 / sqrt(width)
 };
+
+// Numbers of shared memory that a list wants: two of each warp for each slot or query,
+__host__ __device__ inline std::int64_t scratch_of(std::int64_t slots, std::int64_t queries) { return 2 * (slots > queries ? slots : queries); }
+// its keys and values, rows width + 1 apart (so that lanes on different rows meet different banks),
+__host__ __device__ inline std::int64_t staged_of(std::int64_t slots, std::int64_t width) { return 2 * slots * (width + 1); }
+// and the weights of every query with their gradients, instead of the warps' scratch.
+__host__ __device__ inline std::int64_t weights_of(std::int64_t slots, std::int64_t queries) { return 2 * slots * queries; }
 
 // The keys or values of one list and head.
 struct Slots {
@@ -33,7 +38,7 @@ struct Slots {
   __device__ const float* at(int j) const { return j < n ? rows + j * stride : null; }
 };
 
-// Block-wide: the n rows and the null slot, copied to `to`, rows width + 1 apart (so that lanes on different rows meet different banks).
+// Block-wide: the n rows and the null slot, copied to `to`, rows width + 1 apart.
 __device__ inline Slots stage(const Slots& from, int width, float* to) {
   const int slots = from.n + (from.null != nullptr ? 1 : 0), stride = width + 1;
   for (int i = static_cast<int>(threadIdx.x); i < slots * width; i += static_cast<int>(blockDim.x)) to[i / width * stride + i % width] = from.at(i / width)[i % width];
@@ -51,10 +56,12 @@ struct Here {
   std::int64_t list, column, first_query, first_key;
   int queries, slots;  // slots: keys and the null slot
   Slots k, v;
-  float* scratch;      // of this warp: 2 * slots numbers
+  float *p, *ds;       // of this warp: a number for each slot or query. Or, when kept, of all: (queries, slots)
+  bool kept;
 };
 
-__device__ inline Here here_of(const Inputs& in) {
+// may_keep: weights are kept when there is room for them, and for keys and values beside them.
+__device__ inline Here here_of(const Inputs& in, bool may_keep) {
   Here h;
   h.list = blockIdx.x, h.column = std::int64_t{blockIdx.y} * in.width;
   h.first_query = in.queries.offsets[h.list], h.first_key = in.keys.offsets[h.list];
@@ -64,11 +71,14 @@ __device__ inline Here here_of(const Inputs& in) {
   h.k = {in.k + h.first_key * in.d + h.column, in.d, in.null_k == nullptr ? nullptr : in.null_k + h.column, n};
   h.v = {in.v + h.first_key * in.d + h.column, in.d, in.null_v == nullptr ? nullptr : in.null_v + h.column, n};
   auto* shared = shared_memory<float>();
-  h.scratch = shared + std::int64_t{threadIdx.x / 32} * 2 * in.slots;
-  if (in.staged) {
-    float* room = shared + std::int64_t{blockDim.x / 32} * 2 * in.slots;
-    h.k = stage(h.k, in.width, room);
-    h.v = stage(h.v, in.width, room + h.slots * (in.width + 1));
+  const std::int64_t staged = staged_of(h.slots, in.width), weights = weights_of(h.slots, h.queries), scratch = scratch_of(h.slots, h.queries);
+  h.kept = may_keep && staged + weights <= in.room;
+  h.p = h.kept ? shared : shared + threadIdx.x / 32 * scratch;
+  h.ds = h.p + (h.kept ? weights : scratch) / 2;
+  const std::int64_t used = h.kept ? weights : blockDim.x / 32 * scratch;
+  if (used + staged <= in.room) {
+    h.k = stage(h.k, in.width, shared + used);
+    h.v = stage(h.v, in.width, shared + used + staged / 2);
     __syncthreads();
   }
   return h;
@@ -76,9 +86,9 @@ __device__ inline Here here_of(const Inputs& in) {
 
 // p_j = softmax_j(q . k_j * scale), out = sum_j p_j v_j. saved: each query's log of the sum of exp(score), (queries, heads)
 __global__ void attend(Inputs in, float* out, float* saved) {
-  const Here h = here_of(in);
+  const Here h = here_of(in, false);
   const std::int64_t heads = gridDim.y;
-  float* p = h.scratch;
+  float* p = h.p;
   for (int i = static_cast<int>(threadIdx.x / 32); i < h.queries; i += static_cast<int>(blockDim.x / 32)) {
     const std::int64_t at = (h.first_query + i) * in.d + h.column;
     float highest = -INFINITY, sum = 0;
@@ -107,11 +117,11 @@ struct Gradients {
 
 // With e_j = dout . v_j:  ds_j = p_j (e_j - sum_m p_m e_m) scale;  dq += sum_j ds_j k_j;  dk_j += ds_j q;  dv_j += p_j dout
 __global__ void attend_back(Inputs in, const float* saved, const float* dout, float* mean_of, Gradients g) {
-  const Here h = here_of(in);
+  const Here h = here_of(in, true);
   const std::int64_t heads = gridDim.y;
   const int warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32);
-  float *p = h.scratch, *ds = h.scratch + in.slots;
   for (int i = warp; i < h.queries; i += warps) {  // by queries
+    float *p = h.kept ? h.p + i * h.slots : h.p, *ds = h.kept ? h.ds + i * h.slots : h.ds;
     const std::int64_t row = h.first_query + i, at = row * in.d + h.column;
     const float log_sum = saved[row * heads + blockIdx.y];
     float mean = 0;
@@ -131,10 +141,12 @@ __global__ void attend_back(Inputs in, const float* saved, const float* dout, fl
     }
     __syncwarp();
   }
-  __syncthreads();  // the means are there; and q, k and v may be one tensor, with one gradient
+  __syncthreads();  // the means are there, or the weights; and q, k and v may be one tensor, with one gradient
   for (int j = warp; j < h.slots; j += warps) {  // by keys
+    float *p = h.kept ? h.p + j : h.p, *ds = h.kept ? h.ds + j : h.ds;  // query i's lie at i * step
+    const int step = h.kept ? h.slots : 1;
     const float *key = h.k.at(j), *value = h.v.at(j);
-    for (int i = lane(); i < h.queries; i += 32) {
+    for (int i = lane(); i < h.queries && !h.kept; i += 32) {
       const std::int64_t row = h.first_query + i, at = row * in.d + h.column;
       p[i] = expf(in.scale * dot(in.q + at, key, in.width) - saved[row * heads + blockIdx.y]);
       ds[i] = p[i] * (dot(dout + at, value, in.width) - mean_of[row * heads + blockIdx.y]) * in.scale;
@@ -145,8 +157,8 @@ __global__ void attend_back(Inputs in, const float* saved, const float* dout, fl
       float of_k = 0, of_v = 0;
       for (int i = 0; i < h.queries; ++i) {
         const std::int64_t at = (h.first_query + i) * in.d + h.column + c;
-        of_k += ds[i] * in.q[at];
-        of_v += p[i] * dout[at];
+        of_k += ds[i * step] * in.q[at];
+        of_v += p[i * step] * dout[at];
       }
       const std::int64_t to = (null ? h.list : h.first_key + j) * in.d + h.column + c;
       if (null) {
@@ -168,23 +180,26 @@ std::int32_t longest(Ragged lists) {
 
 // How the kernels run on a node: its inputs, and the blocks' threads and shared memory.
 struct Plan {
-  Plan(CudaMemory& memory, const Node& node) {
+  Plan(CudaMemory& memory, const Node& node, bool may_keep) {
     const auto& args = args_of<AttentionArgs>(node);
     const std::int64_t d = cols_of(node.output);
     in.queries = lists_of(memory, args.queries), in.keys = lists_of(memory, args.keys);
     in.q = value_of(node.inputs[0]), in.k = value_of(node.inputs[1]), in.v = value_of(node.inputs[2]);
     in.null_k = value_of(node.inputs[3]), in.null_v = value_of(node.inputs[4]);
     in.d = d, in.width = static_cast<int>(d / args.heads), in.scale = 1 / std::sqrt(static_cast<float>(in.width));
-    const std::int32_t keys = longest(args.keys) + (in.null_k != nullptr ? 1 : 0), queries = longest(args.queries);
-    in.slots = std::max({keys, queries, std::int32_t{1}});
-    const std::size_t scratch = 2 * sizeof(float) * static_cast<std::size_t>(in.slots);
-    const std::size_t staged = 2 * sizeof(float) * static_cast<std::size_t>(keys) * static_cast<std::size_t>(in.width + 1);
-    const std::size_t fit = std::min<std::size_t>(kShared / scratch, 4);
-    PIANO_CHECK(fit > 0, "[attention] expected lists of at most " + std::to_string(kShared / 2 / sizeof(float)) + " rows on a GPU, got " +
-                             std::to_string(in.slots));
-    in.staged = 4 * scratch + staged <= kShared;
-    const std::size_t warps = in.staged ? 4 : fit;
-    shared = warps * scratch + (in.staged ? staged : 0);
+    const std::int64_t longest_keys = longest(args.keys) + (in.null_k != nullptr ? 1 : 0), longest_queries = longest(args.queries);
+    const auto most = static_cast<std::int64_t>(memory.most_shared() / sizeof(float));
+    if (scratch_of(longest_keys, longest_queries) > most) {
+      throw Error(ErrorCode::usage, "device = cuda: expected lists of at most " + std::to_string(most / 2) + " rows for attention on this GPU, got " +
+                                        std::to_string(std::max(longest_keys, longest_queries)) + "; use device = cpu");
+    }
+    // Rounded up where repeats are expected, but not beyond what there is.
+    const auto room = [&](std::int64_t n) { return std::max(n, std::min(most / 2, memory.room_for(n))); };
+    const std::int64_t keys = room(longest_keys), queries = std::max<std::int64_t>(room(longest_queries), 1);
+    const std::int64_t scratch = scratch_of(keys, queries), warps = std::min<std::int64_t>(most / scratch, 4), staged = staged_of(keys, in.width);
+    const std::int64_t wanted = staged + std::max(warps * scratch, may_keep ? weights_of(keys, queries) : 0);
+    in.room = std::max(warps * scratch, std::min<std::int64_t>(wanted, kSharedUnasked / sizeof(float)));
+    shared = static_cast<std::size_t>(in.room) * sizeof(float);
     grid = dim3(static_cast<unsigned>(args.queries.lists), static_cast<unsigned>(args.heads));
     block = dim3(static_cast<unsigned>(warps) * kWarp);
   }
@@ -195,7 +210,7 @@ struct Plan {
 
 void attention_forward(const Context& context, Node& node) {
   CudaMemory& memory = memory_of(context);
-  const Plan plan(memory, node);
+  const Plan plan(memory, node, false);
   float* saved = context.tape != nullptr ? floats(context, rows_of(node.output) * plan.grid.y) : nullptr;
   node.saved = saved;
   launch(memory, attend, plan.grid, plan.block, plan.shared, plan.in, value_of(node.output), saved);
@@ -209,7 +224,7 @@ struct NullSlots {
 
 void attention_backward(const Context& context, Node& node) {
   CudaMemory& memory = memory_of(context);
-  const Plan plan(memory, node);
+  const Plan plan(memory, node, true);
   const std::int64_t lists = plan.in.queries.lists, d = plan.in.d;
   Gradients g{gradient_of(node, 0), gradient_of(node, 1), gradient_of(node, 2), nullptr, nullptr};
   const bool null = gradient_of(node, 3) || gradient_of(node, 4);

@@ -6,20 +6,36 @@
 
 namespace piano::cuda {
 
-inline constexpr std::int64_t kRowsOfSum = 128;  // that one block adds up
 inline constexpr int kRowsAtOnce = 8;
+inline constexpr std::int64_t kMostRowBlocks = 256;  // two for each multiprocessor; and what they give is soon added up
+
+// Rows that one block adds up: a multiple of kRowsAtOnce.
+constexpr std::int64_t rows_of_sum(std::int64_t rows) {
+  return std::max<std::int64_t>(128, ceil_div(ceil_div(rows, kMostRowBlocks), kRowsAtOnce) * kRowsAtOnce);
+}
 
 template <int n>
 struct Targets {
   Gradient to[n];  // (d) each; null: nobody wants it
 };
 
-// Block (32, kRowsAtOnce): 32 columns of kRowsOfSum rows. element(row, column, values): what row and column give to each of the n sums.
-template <int n, class Element>
-__global__ void partial_column_sums(std::int64_t rows, std::int64_t d, Element element, float* partial) {
+// Of a block (32, kRowsAtOnce), each thread having added up some rows of its column: the whole sums, in the threads with threadIdx.y == 0.
+template <int n>
+__device__ inline void sum_of_block(float* mine) {
   auto* sums = shared_memory<float>();  // (kRowsAtOnce, n, 32)
-  const std::int64_t column = std::int64_t{blockIdx.x} * 32 + threadIdx.x, begin = std::int64_t{blockIdx.y} * kRowsOfSum;
-  const std::int64_t end = begin + kRowsOfSum < rows ? begin + kRowsOfSum : rows;
+  for (int s = 0; s < n; ++s) sums[(threadIdx.y * n + s) * 32 + threadIdx.x] = mine[s];
+  __syncthreads();
+  for (int s = 0; s < n && threadIdx.y == 0; ++s) {
+    mine[s] = 0;
+    for (int y = 0; y < kRowsAtOnce; ++y) mine[s] += sums[(y * n + s) * 32 + threadIdx.x];
+  }
+}
+
+// Block (32, kRowsAtOnce): 32 columns of `each` rows. element(row, column, values): what row and column give to each of the n sums.
+template <int n, class Element>
+__global__ void partial_column_sums(std::int64_t rows, std::int64_t each, std::int64_t d, Element element, float* partial) {
+  const std::int64_t column = std::int64_t{blockIdx.y} * 32 + threadIdx.x, begin = std::int64_t{blockIdx.x} * each;
+  const std::int64_t end = begin + each < rows ? begin + each : rows;
   float mine[n] = {};
   if (column < d) {
     for (std::int64_t r = begin + threadIdx.y; r < end; r += kRowsAtOnce) {
@@ -28,36 +44,36 @@ __global__ void partial_column_sums(std::int64_t rows, std::int64_t d, Element e
       for (int s = 0; s < n; ++s) mine[s] += values[s];
     }
   }
-  for (int s = 0; s < n; ++s) sums[(threadIdx.y * n + s) * 32 + threadIdx.x] = mine[s];
-  __syncthreads();
+  sum_of_block<n>(mine);
   if (threadIdx.y != 0 || column >= d) return;
-  for (int s = 0; s < n; ++s) {
-    float sum = 0;
-    for (int y = 0; y < kRowsAtOnce; ++y) sum += sums[(y * n + s) * 32 + threadIdx.x];
-    partial[(std::int64_t{blockIdx.y} * n + s) * d + column] = sum;
-  }
+  for (int s = 0; s < n; ++s) partial[(std::int64_t{blockIdx.x} * n + s) * d + column] = mine[s];
 }
 
+// Block (32, kRowsAtOnce): 32 columns of what `blocks` gave.
 template <int n>
 __global__ void add_partial_columns(std::int64_t blocks, std::int64_t d, const float* partial, Targets<n> targets) {
-  for (std::int64_t c = first_element(); c < d; c += element_stride()) {
-    for (int s = 0; s < n; ++s) {
-      if (targets.to[s].to == nullptr) continue;
-      float sum = 0;
-      for (std::int64_t b = 0; b < blocks; ++b) sum += partial[(b * n + s) * d + c];
-      put(targets.to[s].to + c, sum, targets.to[s].fresh);
-    }
+  const std::int64_t column = std::int64_t{blockIdx.x} * 32 + threadIdx.x;
+  float mine[n] = {};
+  for (std::int64_t b = threadIdx.y; b < blocks && column < d; b += kRowsAtOnce) {
+    for (int s = 0; s < n; ++s) mine[s] += partial[(b * n + s) * d + column];
+  }
+  sum_of_block<n>(mine);
+  if (threadIdx.y != 0 || column >= d) return;
+  for (int s = 0; s < n; ++s) {
+    if (targets.to[s].to != nullptr) put(targets.to[s].to + column, mine[s], targets.to[s].fresh);
   }
 }
 
 template <int n, class Element>
 void column_sums(const Context& context, std::int64_t rows, std::int64_t d, Element element, Targets<n> targets) {
   CudaMemory& memory = memory_of(context);
-  const std::int64_t blocks = ceil_div(rows, kRowsOfSum);
+  const std::int64_t each = rows_of_sum(rows), blocks = ceil_div(rows, each);
   float* partial = floats(context, blocks * n * d);
-  launch(memory, partial_column_sums<n, Element>, dim3(blocks_for(d, 32), static_cast<unsigned>(blocks)), dim3(32, kRowsAtOnce),
-         kRowsAtOnce * n * 32 * sizeof(float), rows, d, element, partial);
-  launch_elements(memory, add_partial_columns<n>, d, blocks, d, static_cast<const float*>(partial), targets);
+  const auto columns = static_cast<unsigned>(ceil_div(d, 32));
+  const dim3 block(32, kRowsAtOnce);
+  constexpr std::size_t shared = kRowsAtOnce * n * 32 * sizeof(float);
+  launch(memory, partial_column_sums<n, Element>, dim3(static_cast<unsigned>(blocks), columns), block, shared, rows, each, d, element, partial);
+  launch(memory, add_partial_columns<n>, dim3(columns), block, shared, blocks, d, static_cast<const float*>(partial), targets);
 }
 
 }  // namespace piano::cuda

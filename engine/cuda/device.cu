@@ -4,19 +4,38 @@
 #include "engine/cuda/node.h"
 
 namespace piano {
-namespace {
 
-Device make_device() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
-    throw Error(ErrorCode::usage, "device = cuda: no GPU was found, or its driver is older than this build's CUDA; use device = cpu");
+cudaDeviceProp cuda::usable_gpu() {
+  int count = 0, driver = 0, pools = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess || count == 0) {
+    cudaDriverGetVersion(&driver);  // 1000 * major + 10 * minor; 0 without a driver
+    throw Error(ErrorCode::usage, std::string("device = cuda: no GPU was found (") + (status != cudaSuccess ? cudaGetErrorString(status) : "the driver names none") +
+                                      "; the driver is for CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10) +
+                                      ", this build is of " + std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10) +
+                                      "); use device = cpu");
   }
   cudaDeviceProp properties;
-  cuda::check(cudaGetDeviceProperties(&properties, 0), "device");
+  check(cudaGetDeviceProperties(&properties, 0), "device");
+  check(cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, 0), "device");
+  if (properties.major < 8 || pools == 0) {
+    throw Error(ErrorCode::usage, std::string("device = cuda: expected a GPU of compute capability 8.0 (A100) or newer with memory pools, got ") +
+                                      properties.name + " of " + std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+                                      (pools == 0 ? " without memory pools" : "") + "; use device = cpu");
+  }
+  return properties;
+}
+
+namespace {
+
+// A table of kernels for each precision, which is its memory's.
+template <Precision precision>
+Device make_device(const char* name) {
+  const cudaDeviceProp properties = cuda::usable_gpu();
   Device device;
-  device.name = std::string("cuda/") + properties.name;
+  device.name = std::string("cuda/") + properties.name + name;
   device.dtype = DType::f32;
-  device.make_memory = []() -> std::unique_ptr<DeviceMemory> { return std::make_unique<cuda::CudaMemory>(); };
+  device.make_memory = []() -> std::unique_ptr<DeviceMemory> { return std::make_unique<cuda::CudaMemory>(precision); };
   const cuda::Kernels kernels{device};
   cuda::set_attention(kernels);
   cuda::set_dropout(kernels);
@@ -36,8 +55,16 @@ Device make_device() {
 
 }  // namespace
 
-const Device& cuda_device() {
-  static const Device device = make_device();
+const Device& cuda_device(Precision precision) {
+  if (precision == Precision::tf32) {
+    static const Device device = make_device<Precision::tf32>(", tf32");
+    return device;
+  }
+  if (precision == Precision::bf16) {
+    static const Device device = make_device<Precision::bf16>(", bf16");
+    return device;
+  }
+  static const Device device = make_device<Precision::f32>("");
   return device;
 }
 

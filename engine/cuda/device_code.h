@@ -14,6 +14,16 @@ __device__ inline int lane() { return static_cast<int>(threadIdx.x % 32); }
 __device__ inline std::int64_t first_warp() { return first_element() / 32; }
 __device__ inline std::int64_t warp_stride() { return element_stride() / 32; }
 
+// The i-th element of a matrix with d columns. Division of 64 bits takes several times as long: only where there are so many elements.
+struct Cell {
+  std::int64_t row, column;
+};
+__device__ inline Cell cell_of(std::int64_t i, std::int64_t d) {
+  if ((i | d) >> 32 != 0) return {i / d, i % d};
+  const auto row = static_cast<std::uint32_t>(i) / static_cast<std::uint32_t>(d);
+  return {row, static_cast<std::uint32_t>(i) - row * static_cast<std::uint32_t>(d)};
+}
+
 inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
 // The same in every lane.

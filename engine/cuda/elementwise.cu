@@ -1,77 +1,68 @@
 // add, mul, scale, blend, tanh, log_sigmoid, exp.
 #include "engine/cuda/column_sums.h"
 #include "engine/cuda/device_code.h"
+#include "engine/cuda/elements.h"
 #include "engine/cuda/node.h"
 #include "engine/ops/ops.h"
 
 namespace piano::cuda {
 namespace {
 
-__global__ void add_values(std::int64_t n, const float* a, const float* b, float* y) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] = a[i] + b[i];
-}
+struct Plus {
+  __device__ void operator()(const float* x, float* y) const { y[0] = x[0] + x[1]; }
+};
 
-__global__ void mul_values(std::int64_t n, const float* a, const float* b, float* y) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] = a[i] * b[i];
-}
+// dy, a and b to da and db, which are one array where a and b are one tensor.
+struct TimesBack {
+  __device__ void operator()(const float* x, float* y) const { y[0] = x[0] * x[2], y[1] = x[0] * x[1]; }
+};
 
-// a and b may be one tensor, so da and db one array.
-__global__ void mul_gradients(std::int64_t n, const float* a, const float* b, const float* dy, Gradient da, Gradient db) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) {
-    if (da.to != nullptr) put(da.to + i, dy[i] * b[i], da.fresh);
-    if (db.to != nullptr) put(db.to + i, dy[i] * a[i], db.fresh);
+// factor: on the device, as it differs from step to step (a batch's counts); null: 1.
+template <int outs>
+struct Scaled {
+  const double* factor;
+  __device__ void operator()(const float* x, float* y) const {
+    for (int k = 0; k < outs; ++k) y[k] = factor == nullptr ? x[0] : static_cast<float>(*factor) * x[0];
   }
-}
+};
 
-__global__ void scale_values(std::int64_t n, const float* x, float factor, float* y) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] = factor * x[i];
-}
-
-__global__ void add_scaled(std::int64_t n, const float* dy, float factor, Gradient da, Gradient db) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) {
-    if (da.to != nullptr) put(da.to + i, factor * dy[i], da.fresh);
-    if (db.to != nullptr) put(db.to + i, factor * dy[i], db.fresh);
-  }
-}
+Gradient result_of(const Node& node) { return {value_of(node.output), true}; }
 
 void add_forward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), add_values, n, n, value_of(node.inputs[0]), value_of(node.inputs[1]), value_of(node.output));
+  launch_map<2, 1>(memory_of(context), elements_of(node.output), {{value_of(node.inputs[0]), value_of(node.inputs[1])}, {result_of(node)}}, Plus{});
 }
 
 void add_backward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), add_scaled, n, n, output_gradient(node), 1.0f, gradient_of(node, 0), gradient_of(node, 1));
+  launch_map<1, 2>(memory_of(context), elements_of(node.output), {{output_gradient(node)}, {gradient_of(node, 0), gradient_of(node, 1)}},
+                   Scaled<2>{nullptr});
 }
 
 void mul_forward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), mul_values, n, n, value_of(node.inputs[0]), value_of(node.inputs[1]), value_of(node.output));
+  launch_map<2, 1>(memory_of(context), elements_of(node.output), {{value_of(node.inputs[0]), value_of(node.inputs[1])}, {result_of(node)}}, Times{});
 }
 
 void mul_backward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), mul_gradients, n, n, value_of(node.inputs[0]), value_of(node.inputs[1]), output_gradient(node),
-                  gradient_of(node, 0), gradient_of(node, 1));
+  launch_map<3, 2>(memory_of(context), elements_of(node.output),
+                   {{output_gradient(node), value_of(node.inputs[0]), value_of(node.inputs[1])}, {gradient_of(node, 0), gradient_of(node, 1)}},
+                   TimesBack{});
 }
 
+const double* factor_of(const Context& context, const Node& node) { return memory_of(context).copy_of(&args_of<ScaleArgs>(node).factor, 1); }
+
 void scale_forward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), scale_values, n, n, value_of(node.inputs[0]), static_cast<float>(args_of<ScaleArgs>(node).factor),
-                  value_of(node.output));
+  launch_map<1, 1>(memory_of(context), elements_of(node.output), {{value_of(node.inputs[0])}, {result_of(node)}}, Scaled<1>{factor_of(context, node)});
 }
 
 void scale_backward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), add_scaled, n, n, output_gradient(node), static_cast<float>(args_of<ScaleArgs>(node).factor),
-                  gradient_of(node, 0), Gradient{});
+  launch_map<1, 1>(memory_of(context), elements_of(node.output), {{output_gradient(node)}, {gradient_of(node, 0)}},
+                   Scaled<1>{factor_of(context, node)});
 }
 
 // ---- blend: x (rows, d), w (rows, 1), a (d), b (d) or null
 
 __global__ void blend_values(std::int64_t n, std::int64_t d, const float* x, const float* w, const float* a, const float* b, float* y) {
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
-    const std::int64_t r = i / d, c = i % d;
+    const auto [r, c] = cell_of(i, d);
     y[i] = x[i] + w[r] * a[c] + (b != nullptr ? (1 - w[r]) * b[c] : 0.0f);
   }
 }
@@ -141,26 +132,25 @@ struct Exp {
 };
 
 template <class F>
-__global__ void unary_values(std::int64_t n, const float* x, float* y) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] = F::value(x[i]);
-}
+struct Values {
+  __device__ void operator()(const float* x, float* y) const { y[0] = F::value(x[0]); }
+};
 
+// Of x, the function's value and its gradient.
 template <class F>
-__global__ void unary_gradients(std::int64_t n, const float* x, const float* y, const float* dy, Gradient dx) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) put(dx.to + i, dy[i] * F::slope(x[i], y[i]), dx.fresh);
-}
+struct Slopes {
+  __device__ void operator()(const float* x, float* y) const { y[0] = x[2] * F::slope(x[0], x[1]); }
+};
 
 template <class F>
 void unary_forward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), unary_values<F>, n, n, value_of(node.inputs[0]), value_of(node.output));
+  launch_map<1, 1>(memory_of(context), elements_of(node.output), {{value_of(node.inputs[0])}, {result_of(node)}}, Values<F>{});
 }
 
 template <class F>
 void unary_backward(const Context& context, Node& node) {
-  const std::int64_t n = elements_of(node.output);
-  launch_elements(memory_of(context), unary_gradients<F>, n, n, value_of(node.inputs[0]), value_of(node.output), output_gradient(node),
-                  gradient_of(node, 0));
+  launch_map<3, 1>(memory_of(context), elements_of(node.output), {{value_of(node.inputs[0]), value_of(node.output), output_gradient(node)},
+                                                                  {gradient_of(node, 0)}}, Slopes<F>{});
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ void embedding_sum_forward(const Context& context, Node& node) {
   if (bags.rows == 0) return;
   CudaMemory& memory = memory_of(context);
   const std::int32_t* offsets = bags.offsets == nullptr ? nullptr : memory.copy_of(bags.offsets, bags.rows + 1);
-  const std::int32_t* ids = memory.copy_of(bags.ids, bags.offsets == nullptr ? bags.rows : bags.offsets[bags.rows]);
-  launch_warps(memory, sum_bags, bags.rows, bags.rows, cols_of(node.output), value_of(node.inputs[0]), offsets, ids, args.pooling == Pooling::mean,
+  const auto table = memory.table_rows(node.inputs[0]->value, bags.ids, bags.offsets == nullptr ? bags.rows : bags.offsets[bags.rows]);
+  launch_warps(memory, sum_bags, bags.rows, bags.rows, cols_of(node.output), table.rows, offsets, table.places, args.pooling == Pooling::mean,
                value_of(node.output));
 }
 

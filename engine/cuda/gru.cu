@@ -10,7 +10,7 @@ namespace {
 
 struct Walk {
   Lists lists;
-  bool backwards;
+  std::int64_t backwards;
   std::int64_t d;
   // The i-th row that is read of this block's list.
   __device__ std::int64_t size() const { return lists.offsets[blockIdx.x + 1] - lists.offsets[blockIdx.x]; }
@@ -93,7 +93,12 @@ struct LastGate {
 struct Plan {
   Plan(CudaMemory& memory, const Node& node)
       : walk{lists_of(memory, args_of<GruArgs>(node).lists), args_of<GruArgs>(node).backwards, cols_of(node.output)},
-        grid(static_cast<unsigned>(walk.lists.lists)), shared(static_cast<std::size_t>(4 * walk.d) * sizeof(float)) {}
+        grid(static_cast<unsigned>(walk.lists.lists)), shared(static_cast<std::size_t>(4 * walk.d) * sizeof(float)) {
+    if (shared > memory.most_shared()) {
+      throw Error(ErrorCode::usage, "device = cuda: expected a recurrent encoder of at most " + std::to_string(memory.most_shared() / 4 / sizeof(float)) +
+                                        " columns on this GPU, got " + std::to_string(walk.d) + "; use a smaller model.d, or device = cpu");
+    }
+  }
   Walk walk;
   dim3 grid;
   std::size_t shared;

@@ -1,6 +1,7 @@
 // linear and matmul: products by cuBLASLt; gelu, its slope and the bias's gradient by kernels of our own.
 #include "engine/cuda/column_sums.h"
 #include "engine/cuda/device_code.h"
+#include "engine/cuda/elements.h"
 #include "engine/cuda/node.h"
 #include "engine/cuda/product.h"
 #include "engine/ops/ops.h"
@@ -8,22 +9,20 @@
 namespace piano::cuda {
 namespace {
 
-// y = gelu(y), slope = gelu'(y) unless null: Phi(z) + z phi(z)
-__global__ void gelu_values(std::int64_t n, float* y, float* slope) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) {
-    const float z = y[i], below = 0.5f * erfcf(-z * 0.70710678f);
-    y[i] = z * below;
-    if (slope != nullptr) slope[i] = below + z * 0.39894228f * expf(-0.5f * z * z);
+// gelu(z), and its slope Phi(z) + z phi(z)
+struct Gelu {
+  __device__ void operator()(const float* x, float* y) const {
+    const float z = x[0], below = 0.5f * erfcf(-z * 0.70710678f);
+    y[0] = z * below, y[1] = below + z * 0.39894228f * expf(-0.5f * z * z);
   }
-}
-
-__global__ void multiply(std::int64_t n, const float* a, const float* b, float* y) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] = a[i] * b[i];
-}
+};
 
 // y_r = z_{index_r}
 __global__ void copy_rows(std::int64_t n, std::int64_t d, const float* z, const std::int32_t* index, float* y) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] = z[index[i / d] * d + i % d];
+  for (std::int64_t i = first_element(); i < n; i += element_stride()) {
+    const Cell at = cell_of(i, d);
+    y[i] = z[index[at.row] * d + at.column];
+  }
 }
 
 struct Elements {
@@ -58,7 +57,7 @@ void linear_forward(const Context& context, Node& node) {
   if (args.activation != Activation::gelu) return;
   float* slope = context.tape != nullptr ? floats(context, s.rows * s.out) : nullptr;
   node.saved = slope;
-  launch_elements(memory, gelu_values, s.rows * s.out, s.rows * s.out, y, slope);
+  launch_map<1, 2>(memory, s.rows * s.out, {{y}, {{y, true}, {slope, true}}}, Gelu{});
 }
 
 // A product of no rows adds nothing.
@@ -80,7 +79,7 @@ void linear_backward(const Context& context, Node& node) {
   const float* dz = output_gradient(node);
   if (args.activation == Activation::gelu) {
     float* through = floats(context, s.rows * s.out);
-    launch_elements(memory, multiply, s.rows * s.out, s.rows * s.out, dz, static_cast<const float*>(node.saved), through);
+    launch_map<2, 1>(memory, s.rows * s.out, {{dz, static_cast<const float*>(node.saved)}, {{through, true}}}, Times{});
     dz = through;
   }
   if (dx) product(memory, s.rows, s.in, s.out, {dz, s.out, false}, {w, s.w_stride(), false}, nullptr, dx.to, s.in, !dx.fresh);

@@ -1,6 +1,7 @@
 #include "engine/cuda/memory.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -36,11 +37,18 @@ void check(cudaError_t status, const char* what) {
 }
 
 void check(cublasStatus_t status, const char* what) {
-  if (status != CUBLAS_STATUS_SUCCESS) throw Error(ErrorCode::internal, std::string("[cuda] ") + what + ": cuBLAS status " + std::to_string(status));
+  if (status != CUBLAS_STATUS_SUCCESS) throw Error(ErrorCode::internal, std::string("[cuda] ") + what + ": cuBLASLt: " + cublasLtGetStatusString(status));
 }
 
-void DeviceBlocks::add(std::size_t bytes) {
-  blocks_.push_back({allocate_on_device(bytes, stream_), bytes});
+void DeviceBlocks::add(std::size_t wanted, std::size_t least) {
+  void* p = nullptr;
+  std::size_t size = wanted;
+  if (wanted > least && cudaMallocAsync(&p, wanted, stream_) != cudaSuccess) {
+    cudaGetLastError();  // forgotten: less will do
+    p = nullptr;
+  }
+  if (p == nullptr) p = allocate_on_device(size = least, stream_);
+  blocks_.push_back({static_cast<std::byte*>(p), size});
   offset_ = 0;
 }
 
@@ -51,18 +59,25 @@ void DeviceBlocks::release() {
 
 void* DeviceBlocks::allocate(std::size_t bytes) {
   const std::size_t size = round_up(bytes);
-  if (blocks_.empty() || offset_ + size > blocks_.back().size) add(std::max({size, kMinimumBlock, blocks_.empty() ? 0 : 2 * blocks_.back().size}));
+  if (blocks_.empty() || offset_ + size > blocks_.back().size) {
+    add(std::max({size, kMinimumBlock, blocks_.empty() ? 0 : 2 * blocks_.back().size}), size);
+  }
   std::byte* p = blocks_.back().data + offset_;
   offset_ += size;
   return p;
 }
 
-void DeviceBlocks::reset() {
-  if (blocks_.size() > 1) {
-    std::size_t total = 0;
-    for (const Block& b : blocks_) total += b.size;
+void DeviceBlocks::reset(std::size_t wanted) {
+  std::size_t total = 0;
+  for (const Block& b : blocks_) total += b.size;
+  if (blocks_.size() > 1 || total < wanted) {
+    total = std::max(total, wanted);
     release();
-    add(total);
+    check(cudaStreamSynchronize(stream_), "kernels");  // so that the blocks are the device's again before it is asked for one as large as all
+    cudaMemPool_t pool;
+    check(cudaDeviceGetDefaultMemPool(&pool, 0), "device memory");
+    check(cudaMemPoolTrimTo(pool, 0), "device memory");
+    add(total, total);
   }
   offset_ = 0;
 }
@@ -77,7 +92,9 @@ Staging::~Staging() {
 void Staging::add(std::size_t bytes) {
   void* host = nullptr;
   check(cudaMallocHost(&host, bytes), "pinned memory");
-  blocks_.push_back({static_cast<std::byte*>(host), allocate_on_device(bytes, copies_), bytes, 0, 0});
+  blocks_.push_back({static_cast<std::byte*>(host), nullptr, 0, 0, 0});  // room for nothing, should its twin be refused
+  blocks_.back().device = allocate_on_device(bytes, copies_);
+  blocks_.back().size = bytes;
 }
 
 void Staging::release() {
@@ -127,10 +144,14 @@ CudaMemory::Stream::~Stream() {
   cudaStreamDestroy(handle);
 }
 
-CudaMemory::CudaMemory()
-    : activations_(stream_.handle), parameters_(stream_.handle), staging_{Staging(copies_.handle), Staging(copies_.handle)} {
+CudaMemory::CudaMemory(Precision precision)
+    : precision_(precision), activations_(stream_.handle), parameters_(stream_.handle), staging_{Staging(copies_.handle), Staging(copies_.handle)},
+      watched_(std::getenv("PIANO_CUDA_SYNC") != nullptr) {
   for (cudaEvent_t* event : {&staged_, &read_[0], &read_[1]}) check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "event");
   check(cublasLtCreate(&blas_), "cuBLASLt");
+  int shared = 0;
+  check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "device");
+  most_shared_ = static_cast<std::size_t>(shared);
 }
 
 CudaMemory::~CudaMemory() {
@@ -150,22 +171,53 @@ void CudaMemory::zero(void* to, std::size_t bytes) {
   note([=](cudaStream_t stream) { check(cudaMemsetAsync(to, 0, bytes, stream), "memset"); });
 }
 
+void CudaMemory::copy(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  note([=](cudaStream_t stream) { check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "copy on the device"); });
+}
+
 void CudaMemory::add(void* to, const void* from, std::int64_t n) {
   launch_elements(*this, add_kernel, n, n, static_cast<float*>(to), static_cast<const float*>(from));
 }
 
-void CudaMemory::run() {
-  if (staging_[turn_].copy()) {
-    check(cudaEventRecord(staged_, copies_.handle), "event");
-    check(cudaStreamWaitEvent(stream_.handle, staged_, 0), "event");
-  }
-  for (Command* command : commands_) command->call(command, stream_.handle);
-  commands_.clear();
+void CudaMemory::bring_staged() {
+  if (!staging_[turn_].copy()) return;
+  check(cudaEventRecord(staged_, copies_.handle), "event");
+  check(cudaStreamWaitEvent(stream_.handle, staged_, 0), "event");
 }
 
-void CudaMemory::read(void* to, const void* from, std::size_t bytes) {
+std::string name_of(const Command& command) {
+  const char* name = nullptr;
+  if (command.kernel == nullptr || cudaFuncGetName(&name, command.kernel) != cudaSuccess) return "a product, copy or memset";
+  return name;
+}
+
+void CudaMemory::run() {
+  const std::vector<const Command*> commands = std::exchange(commands_, {});  // also when one throws: none is started twice
+  bring_staged();
+  for (const Command* command : commands) {
+    command->start(command, stream_.handle);
+    if (watched_) check(cudaStreamSynchronize(stream_.handle), name_of(*command).c_str());
+  }
+}
+
+void CudaMemory::run_step() {
+  if (most_graphs_ == 0 || watched_) return run();
+  const std::vector<const Command*> commands = std::exchange(commands_, {});
+  bring_staged();
+  graphs_.run(commands, most_graphs_);
+}
+
+void CudaMemory::expect_repeats(std::size_t graphs) {
+  most_graphs_ = graphs;
+  sizes_.settle(graphs > 0);
+}
+
+void CudaMemory::read(std::span<const Part> parts) {
   run();
-  if (bytes > 0) check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_.handle), "copy from the device");
+  for (const Part& part : parts) {
+    if (part.bytes > 0) check(cudaMemcpyAsync(part.to, part.from, part.bytes, cudaMemcpyDeviceToHost, stream_.handle), "copy from the device");
+  }
   check(cudaStreamSynchronize(stream_.handle), "kernels");
 }
 
@@ -177,6 +229,8 @@ void CudaMemory::reset() {
   staging_[turn_].recycle();
   activations_.reset();
   notes_.reset();
+  sizes_.begin_round();
+  if (products_.size() > kMostProducts) products_.clear();
   copies_of_.clear(), list_of_row_.clear(), row_sums_.clear(), touches_.clear();
 }
 
@@ -202,33 +256,41 @@ const std::int32_t* CudaMemory::list_of_row(Ragged lists) {
 }
 
 const RowSums& CudaMemory::row_sums(const std::int32_t* index, std::int64_t n, std::int64_t targets) {
-  const auto [place, is_new] = row_sums_.try_emplace({index, n});
+  const auto [place, is_new] = row_sums_.try_emplace({index, n, targets});
   if (is_new) place->second = make_row_sums({index, static_cast<std::size_t>(n)}, targets);
   return place->second;
 }
 
 // ---- parameters
 
-void CudaMemory::keep(const ParameterStore& store) {
+void CudaMemory::keep(const ParameterStore& store, Tables tables) {
   PIANO_CHECK(store.dtype() == DType::f32, "[cuda] expected parameters in float32");
+  PIANO_CHECK(commands_.empty(), "[cuda] kernels that read the parameters kept before were noted down and never run");
   store_ = &store;
-  parameters_.reset();
-  constexpr std::size_t kGrain = kAlignment / sizeof(float);
-  std::size_t elements = 0;
+  tables_on_host_ = tables == Tables::host;
+  constexpr auto kStride = static_cast<std::size_t>(kGrain);
+  std::size_t elements = 0, table_bytes = 0;
   places_.clear();
   for (const Parameter& p : store.parameters()) {
     places_.push_back(elements);
-    if (!p.is_table) elements += (static_cast<std::size_t>(p.shape.elements()) + kGrain - 1) / kGrain * kGrain;
+    const auto n = static_cast<std::size_t>(p.shape.elements());
+    if (!p.is_table) elements += (n + kStride - 1) / kStride * kStride;
+    else if (!tables_on_host_) table_bytes += round_up(n * sizeof(float));
   }
+  parameters_.reset(2 * round_up(elements * sizeof(float)) + table_bytes);  // one block, and no more than they need
   dense_ = static_cast<float*>(parameters_.allocate(elements * sizeof(float)));
   dense_gradients_ = static_cast<float*>(parameters_.allocate(elements * sizeof(float)));
-  check(cudaMemsetAsync(dense_gradients_, 0, elements * sizeof(float), stream_.handle), "memset");
-  table_values_.clear(), place_of_row_.clear();
-  for (std::size_t t = 0; t < store.table_count(); ++t) {
-    table_values_.push_back(static_cast<float*>(parameters_.allocate(static_cast<std::size_t>(store.table_shape(t).elements()) * sizeof(float))));
-    place_of_row_.emplace_back(static_cast<std::size_t>(store.table_shape(t).rows()), -1);
+  dense_elements_ = static_cast<std::int64_t>(elements);
+  for (float* array : {dense_, dense_gradients_}) check(cudaMemsetAsync(array, 0, elements * sizeof(float), stream_.handle), "memset");
+  table_values_.assign(store.table_count(), nullptr), place_of_row_.clear();
+  for (std::size_t t = 0; t < store.table_count(); ++t) place_of_row_.emplace_back(static_cast<std::size_t>(store.table_shape(t).rows()), -1);
+  for (const Parameter& p : store.parameters()) {
+    if (!p.is_table) continue;
+    const std::size_t bytes = static_cast<std::size_t>(p.shape.elements()) * sizeof(float);
+    table_values_[p.table] = static_cast<float*>(tables_on_host_ ? store.value(p) : parameters_.allocate(bytes));
   }
   for (const Parameter& p : store.parameters()) {
+    if (p.is_table && tables_on_host_) continue;
     const std::size_t bytes = static_cast<std::size_t>(p.shape.elements()) * sizeof(float);
     if (bytes > 0) check(cudaMemcpyAsync(value(p), store.value(p), bytes, cudaMemcpyHostToDevice, stream_.handle), "copy to the device");
   }
@@ -241,6 +303,25 @@ void* CudaMemory::value(const Parameter& p) const {
 }
 
 void* CudaMemory::gradient(const Parameter& p) const { return dense_gradients_ + places_[static_cast<std::size_t>(&p - store_->parameters().data())]; }
+
+CudaMemory::TableRows CudaMemory::table_rows(const void* table, const std::int32_t* ids, std::int64_t n) {
+  if (!tables_on_host_) return {static_cast<const float*>(table), copy_of(ids, n)};
+  const auto t = static_cast<std::size_t>(std::find(table_values_.begin(), table_values_.end(), table) - table_values_.begin());
+  const auto d = static_cast<std::size_t>(store_->table_shape(t).cols());
+  std::vector<std::int32_t>& place_of = place_of_row_[t];
+  std::vector<std::int32_t> rows, places;
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::int32_t& place = place_of[static_cast<std::size_t>(ids[i])];
+    if (place < 0) place = static_cast<std::int32_t>(rows.size()), rows.push_back(ids[i]);
+    places.push_back(place);
+  }
+  const Staged copy = stage(rows.size() * d * sizeof(float));
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    place_of[static_cast<std::size_t>(rows[r])] = -1;
+    std::memcpy(static_cast<float*>(copy.host) + r * d, table_values_[t] + static_cast<std::size_t>(rows[r]) * d, d * sizeof(float));
+  }
+  return {static_cast<const float*>(copy.device), staged_copy<std::int32_t>(places)};
+}
 
 CudaMemory::TableGradient CudaMemory::table_gradient(std::size_t table) {
   TableGradient gradient;
@@ -266,18 +347,14 @@ CudaMemory::TableGradient CudaMemory::table_gradient(std::size_t table) {
     }
   }
   for (const std::int32_t row : gradient.rows) place_of[static_cast<std::size_t>(row)] = -1;
-  if (gradient.rows.empty()) return gradient;
-  const auto rows = static_cast<std::int64_t>(gradient.rows.size());
-  gradient.sums = static_cast<float*>(allocate(static_cast<std::size_t>(rows * gradient.d) * sizeof(float)));
+  if (gradient.d == 0) return {};
+  gradient.room = room_for(static_cast<std::int64_t>(gradient.rows.size()));
+  gradient.sums = static_cast<float*>(allocate(static_cast<std::size_t>(gradient.room * gradient.d) * sizeof(float)));
+  const auto count = static_cast<std::int32_t>(gradient.rows.size());
+  gradient.count = staged_copy<std::int32_t>({&count, 1}), gradient.row = staged_copy<std::int32_t>(gradient.rows);
   Context context;
   context.memory = this;
-  const auto staged = [&](const auto& values) {
-    const Staged place = stage(values.size() * sizeof(values[0]));
-    std::memcpy(place.host, values.data(), values.size() * sizeof(values[0]));
-    return place.device;
-  };
-  sum_rows(context, make_row_sums(target, rows), static_cast<const float* const*>(staged(from)), static_cast<const float*>(staged(factor)),
-           gradient.d, gradient.sums, true);
+  sum_rows(context, make_row_sums(target, gradient.room), staged_copy<const float*>(from), staged_copy<float>(factor), gradient.d, gradient.sums, true);
   return gradient;
 }
 

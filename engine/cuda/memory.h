@@ -9,18 +9,25 @@
 #include <cuda_runtime.h>
 
 #include <array>
+#include <cstring>
 #include <map>
+#include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "engine/core/arena.h"
 #include "engine/core/context.h"
+#include "engine/core/device.h"
+#include "engine/cuda/graphs.h"
 #include "engine/cuda/row_sums.h"
 
 namespace piano::cuda {
 
 void check(cudaError_t status, const char* what);  // throws ErrorCode::internal; ErrorCode::usage when memory is short
 void check(cublasStatus_t status, const char* what);
+
+cudaDeviceProp usable_gpu();  // device.cu; throws ErrorCode::usage where there is none that this build runs on
 
 // Bump memory on the device; addresses are those of any order of requests that is the same.
 class DeviceBlocks {
@@ -30,10 +37,10 @@ class DeviceBlocks {
   DeviceBlocks(const DeviceBlocks&) = delete;
   DeviceBlocks& operator=(const DeviceBlocks&) = delete;
   void* allocate(std::size_t bytes);
-  void reset();  // several blocks become one
+  void reset(std::size_t wanted = 0);  // several blocks become one, of at least `wanted` bytes
 
  private:
-  void add(std::size_t bytes);
+  void add(std::size_t wanted, std::size_t least);  // `least` where there is no room for more
   void release();
   struct Block { std::byte* data; std::size_t size; };
   cudaStream_t stream_;
@@ -41,8 +48,9 @@ class DeviceBlocks {
   std::size_t offset_ = 0;
 };
 
-// What cuBLASLt's choice of an algorithm depends on: sizes, strides, which operands are transposed, alignments.
-using ProductKey = std::array<std::int64_t, 10>;
+// What the way to make a product depends on: sizes (m, n, k), strides, which operands are transposed, alignments.
+using ProductKey = std::array<std::int64_t, 11>;
+struct ProductPlan;  // product.cu
 
 // Pinned memory and its twin.
 class Staging {
@@ -66,72 +74,119 @@ class Staging {
 
 class CudaMemory final : public DeviceMemory {
  public:
-  CudaMemory();
+  explicit CudaMemory(Precision precision);
   ~CudaMemory() override;
 
-  void* allocate(std::size_t bytes) override { return activations_.allocate(bytes); }
-  Staged stage(std::size_t bytes) override { return staging_[turn_].stage(bytes); }
+  void* allocate(std::size_t bytes) override { return activations_.allocate(sizes_.of(bytes, 0)); }
+  Staged stage(std::size_t bytes) override { return staging_[turn_].stage(sizes_.of(bytes, 256)); }
   void zero(void* to, std::size_t bytes) override;
+  void copy(void* to, const void* from, std::size_t bytes) override;
   void add(void* to, const void* from, std::int64_t n) override;
   void run() override;
-  void read(void* to, const void* from, std::size_t bytes) override;
+  void read(std::span<const Part> parts) override;
+  using DeviceMemory::read;
+  void run_step() override;
+  void expect_repeats(std::size_t graphs) override;
+  Replays replays() const override { return graphs_.replays(); }
   void reset() override;
-  void keep(const ParameterStore& store) override;
+  void keep(const ParameterStore& store, Tables tables) override;
   void* value(const Parameter& p) const override;
   void* gradient(const Parameter& p) const override;
   void read_row_gradients(std::span<RowGradients> tables) override;
+  std::unique_ptr<DeviceOptimiser> make_optimiser(const DeviceOptimiser::Settings& settings) override;  // optimiser.cu
 
-  // Calls start(stream) in its turn, when run() comes to it. `start` lies in an arena: plain data, and pointers to what lives until then.
+  // Notes down something to be started when run() comes to it: `Noted` is a Command followed by plain data, all of it zero until the caller fills it
+  // in (padding stays zero: commands are compared byte by byte).
+  template <class Noted>
+  Noted* note() {
+    static_assert(std::is_trivially_copyable_v<Noted>);
+    void* const place = notes_.allocate(sizeof(Noted));
+    std::memset(place, 0, sizeof(Noted));
+    auto* noted = static_cast<Noted*>(place);
+    noted->command.bytes = sizeof(Noted);
+    commands_.push_back(&noted->command);
+    return noted;
+  }
+  // The same of start(stream), a function with plain data.
   template <class F>
   void note(F start) {
-    struct Noted : Command {
-      explicit Noted(F f) : start(f) {}
-      F start;
+    struct Noted { Command command; alignas(F) std::byte start[sizeof(F)]; };
+    static_assert(std::is_trivially_copyable_v<F>);
+    auto* noted = note<Noted>();
+    std::memcpy(noted->start, &start, sizeof start);
+    noted->command.start = [](const Command* self, cudaStream_t stream) {
+      (*reinterpret_cast<const F*>(reinterpret_cast<const Noted*>(self)->start))(stream);
     };
-    static_assert(std::is_trivially_destructible_v<Noted>);
-    auto* command = ::new (notes_.allocate(sizeof(Noted))) Noted(start);
-    command->call = [](Command* self, cudaStream_t stream) { static_cast<Noted*>(self)->start(stream); };
-    commands_.push_back(command);
   }
+  // A number of pieces of work that follows from indices: room for as many, or more once repeats are expected. Pieces that are none are empty.
+  std::int64_t room_for(std::int64_t n) { return static_cast<std::int64_t>(sizes_.of(static_cast<std::size_t>(n), 8)); }
 
   // The device's copy of an array of the host's that does not change before reset(): copied once.
   template <class T>
   const T* copy_of(const T* from, std::int64_t n) { return static_cast<const T*>(copy_once(from, static_cast<std::size_t>(n) * sizeof(T))); }
+  // The same of one that may change, or go, after this call.
+  template <class T>
+  const T* staged_copy(std::span<const T> values) {
+    const Staged place = stage(values.size_bytes());
+    if (!values.empty()) std::memcpy(place.host, values.data(), values.size_bytes());
+    return static_cast<const T*>(place.device);
+  }
   // (rows): the list that each row belongs to.
   const std::int32_t* list_of_row(Ragged lists);
-  // For adding up rows by an index: made once for each index until reset().
+  // For adding up rows by an index: made once for each index and number of targets until reset().
   const RowSums& row_sums(const std::int32_t* index, std::int64_t n, std::int64_t targets);
   RowSums make_row_sums(std::span<const std::int32_t> index, std::int64_t targets);
+
+  // A table as an op reads it: its rows, and of each of n ids which row that is. Of a table in the host's memory: a copy of what the ids name.
+  struct TableRows { const float* rows; const std::int32_t* places; };
+  TableRows table_rows(const void* table, const std::int32_t* ids, std::int64_t n);
 
   // The gradient of a table's rows that one op adds: of each id of each bag, dy's row of the bag times the bag's factor.
   struct Touch { std::size_t table; const std::int32_t *offsets, *ids; std::int32_t rows; bool mean; const float* dy; std::int64_t d; };
   void touch(const Touch& touch) { touches_.push_back(touch); }
-  // What was touched of a table since reset(): `rows` in the host's memory, each once and in order, `sums` (rows.size(), d) on the device.
-  struct TableGradient { std::vector<std::int32_t> rows; float* sums = nullptr; std::int64_t d = 0; };
+  // What was touched of a table since reset(), each row once and in order: in the host's memory, and on the device (row, and how many in *count).
+  // sums (room, d), of which the first rows.size() are written. Nothing (d = 0) when no op touched the table.
+  struct TableGradient {
+    std::vector<std::int32_t> rows;
+    const std::int32_t *count = nullptr, *row = nullptr;
+    float* sums = nullptr;
+    std::int64_t room = 0, d = 0;
+  };
   TableGradient table_gradient(std::size_t table);
 
+  // What keep() put here. Dense parameters lie in one array, each from a multiple of kGrain elements on; what is between them is 0, and its gradient.
+  const ParameterStore& store() const { return *store_; }
+  static constexpr std::int64_t kGrain = 64;
+  float* dense() const { return dense_; }
+  float* dense_gradients() const { return dense_gradients_; }
+  std::int64_t dense_elements() const { return dense_elements_; }
+  float* table(std::size_t i) const { return table_values_[i]; }  // in the host's memory when tables_on_host()
+  bool tables_on_host() const { return tables_on_host_; }
+  cudaStream_t stream() const { return stream_.handle; }
+
+  Precision precision() const { return precision_; }  // of products
   cublasLtHandle_t blas() const { return blas_; }
   void* workspace();  // kWorkspace bytes, for the products that want some
-  // The algorithm chosen for such a product before, or choose()'s. The choices are kept, up to a number of them.
-  struct Algorithm { cublasLtMatmulAlgo_t choice; std::size_t workspace; };
-  template <class Choose>
-  const Algorithm& algorithm(const ProductKey& key, Choose choose) {
-    if (algorithms_.size() >= kMostAlgorithms) algorithms_.clear();
-    auto found = algorithms_.find(key);
-    if (found == algorithms_.end()) found = algorithms_.emplace(key, choose()).first;
-    return found->second;
+  // The plan made for such a product before, or make()'s. Plans are kept, at least until reset().
+  template <class Make>
+  ProductPlan& product_plan(const ProductKey& key, Make make) {
+    std::shared_ptr<ProductPlan>& plan = products_[key];
+    if (plan == nullptr) plan = make();
+    return *plan;
   }
-  static constexpr std::size_t kWorkspace = std::size_t{32} << 20, kMostAlgorithms = 10000;
+  static constexpr std::size_t kWorkspace = std::size_t{32} << 20, kMostProducts = 10000;
+  std::size_t most_shared() const { return most_shared_; }  // bytes of shared memory that a block can have when it asks
 
  private:
-  struct Command { void (*call)(Command* self, cudaStream_t stream); };
   struct Stream {
     Stream();
     ~Stream();
     cudaStream_t handle{};
   };
   const void* copy_once(const void* from, std::size_t bytes);
+  void bring_staged();
 
+  Precision precision_;
   Stream stream_, copies_;             // first made, last destroyed
   DeviceBlocks activations_, parameters_;
   std::array<Staging, 2> staging_;
@@ -140,18 +195,25 @@ class CudaMemory final : public DeviceMemory {
   std::array<cudaEvent_t, 2> read_{};  // the end of the kernels that read what was staged in each
   cublasLtHandle_t blas_{};
   void* workspace_ = nullptr;
-  std::map<ProductKey, Algorithm> algorithms_;
+  std::size_t most_shared_ = 0;
+  bool watched_;                       // PIANO_CUDA_SYNC is set: each command is waited for, so that one that fails is named
+  std::map<ProductKey, std::shared_ptr<ProductPlan>> products_;
   Arena notes_;
-  std::vector<Command*> commands_;
+  std::vector<const Command*> commands_;
+  SettlingSizes sizes_;
+  std::size_t most_graphs_ = 0;
+  Graphs graphs_{stream_.handle};
   std::map<std::pair<const void*, std::size_t>, const void*> copies_of_;
   std::map<std::pair<const void*, std::int64_t>, const std::int32_t*> list_of_row_;
-  std::map<std::pair<const void*, std::int64_t>, RowSums> row_sums_;
+  std::map<std::tuple<const void*, std::int64_t, std::int64_t>, RowSums> row_sums_;  // by index, its length and targets
   std::vector<Touch> touches_;
   std::vector<std::vector<std::int32_t>> place_of_row_;  // by table: place among the rows touched, or -1
 
   std::vector<float*> table_values_;   // by table
+  bool tables_on_host_ = false;
   std::vector<std::size_t> places_;    // of dense parameters: first element, by their place in the store's flat array
   float *dense_ = nullptr, *dense_gradients_ = nullptr;
+  std::int64_t dense_elements_ = 0;
   const ParameterStore* store_ = nullptr;
 };
 

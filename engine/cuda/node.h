@@ -13,7 +13,7 @@ inline float* value_of(const TensorRecord* t) { return t == nullptr ? nullptr : 
 // Where the gradient of an input goes; null when nobody asks for it.
 struct Gradient {
   float* to = nullptr;
-  bool fresh = false;  // it holds nothing yet: to be written, not added to
+  std::int64_t fresh = 0;  // 1: it holds nothing yet: to be written, not added to
   explicit operator bool() const { return to != nullptr; }
 };
 
@@ -36,13 +36,13 @@ inline float* floats(const Context& context, std::int64_t n) {
   return static_cast<float*>(context.allocate(static_cast<std::size_t>(n) * sizeof(float)));
 }
 
-// Lists on the device.
+// Lists on the device; without any, offsets is null.
 struct Lists {
   const std::int32_t* offsets;
-  std::int32_t lists;
+  std::int64_t lists;
 };
 
-inline Lists lists_of(CudaMemory& memory, Ragged r) { return {memory.copy_of(r.offsets, r.lists + 1), r.lists}; }
+inline Lists lists_of(CudaMemory& memory, Ragged r) { return {r.lists > 0 ? memory.copy_of(r.offsets, r.lists + 1) : nullptr, r.lists}; }
 
 // Each family says which kernels it has, and which gradients they can write afresh.
 struct Kernels {

@@ -2,6 +2,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/cuda/device_code.h"
+#include "engine/cuda/launch.h"
 
 namespace piano::cuda {
 namespace {
@@ -23,8 +28,18 @@ struct Layout {
   cublasLtMatrixLayout_t handle{};
 };
 
+// Inputs and results lie in memory as float32; a lesser precision is what the tensor cores round inputs to.
+cublasComputeType_t compute_type(Precision precision) {
+  switch (precision) {
+    case Precision::f32: break;
+    case Precision::tf32: return CUBLAS_COMPUTE_32F_FAST_TF32;
+    case Precision::bf16: return CUBLAS_COMPUTE_32F_FAST_16BF;
+  }
+  return CUBLAS_COMPUTE_32F;
+}
+
 struct Description {
-  Description() { check(cublasLtMatmulDescCreate(&handle, CUBLAS_COMPUTE_32F, CUDA_R_32F), "product"); }
+  explicit Description(Precision precision) { check(cublasLtMatmulDescCreate(&handle, compute_type(precision), CUDA_R_32F), "product"); }
   ~Description() { cublasLtMatmulDescDestroy(handle); }
   Description(const Description&) = delete;
   Description& operator=(const Description&) = delete;
@@ -47,43 +62,105 @@ struct Preference {
   cublasLtMatmulPreference_t handle{};
 };
 
+// c^T (n, m) = b^T a^T: cuBLASLt's first operand is b, and a matrix that lies transposed for us lies plainly for it.
+struct Matrices {
+  std::int64_t m, n, k;
+  Operand a, b;
+  const float* bias;
+  float* c;
+  std::int64_t stride, added;
+  ProductKey key() const {
+    return {m, n, k, a.stride, b.stride, stride, a.transposed | b.transposed << 1 | std::int64_t{bias != nullptr} << 2 | added << 3,
+            alignment_of(a.data, a.stride), alignment_of(b.data, b.stride), alignment_of(c, stride), alignment_of(bias, 0)};
+  }
+};
+
+// A warp for each element of c, its lanes along k.
+__global__ void multiply_by_hand(Matrices p) {
+  for (std::int64_t i = first_warp(); i < p.m * p.n; i += warp_stride()) {
+    const std::int64_t row = i / p.n, column = i % p.n;
+    float sum = 0;
+    for (std::int64_t x = lane(); x < p.k; x += 32) {
+      sum += p.a.data[p.a.transposed != 0 ? x * p.a.stride + row : row * p.a.stride + x] *
+             p.b.data[p.b.transposed != 0 ? column * p.b.stride + x : x * p.b.stride + column];
+    }
+    sum = warp_sum(sum);
+    if (lane() == 0) put(p.c + row * p.stride + column, p.bias != nullptr ? sum + p.bias[column] : sum, p.added == 0);
+  }
+}
+
+__global__ void add_bias(std::int64_t rows, std::int64_t d, const float* bias, float* c, std::int64_t stride) {
+  for (std::int64_t r = first_warp(); r < rows; r += warp_stride()) {
+    for (std::int64_t x = lane(); x < d; x += 32) c[r * stride + x] += bias[x];
+  }
+}
+
 }  // namespace
 
-// c^T (n, m) = b^T a^T: cuBLASLt's first operand is b, and a matrix that lies transposed for us lies plainly for it.
+// How a product is made: by cuBLASLt with the bias, or with a kernel for the bias behind it, or all by a kernel. cuBLASLt has no way for some sizes
+// (say one column with a bias); which ones differs from version to version, so it is asked.
+struct ProductPlan {
+  ProductPlan(CudaMemory& memory, const Matrices& p)
+      : op(memory.precision()), first(p.b.transposed != 0 ? p.n : p.k, p.b.transposed != 0 ? p.k : p.n, p.b.stride),
+        second(p.a.transposed != 0 ? p.k : p.m, p.a.transposed != 0 ? p.m : p.k, p.a.stride), result(p.m, p.n, p.stride) {
+    op.set(CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
+    op.set(CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (p.bias != nullptr) {
+      op.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      op.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+      adds_bias = choose(memory, p);
+      if (!adds_bias) op.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
+    }
+    by_hand = !adds_bias && !choose(memory, p);
+    if (best.workspaceSize > 0) memory.workspace();  // now: nothing can be allocated while a graph is captured
+  }
+
+  bool choose(CudaMemory& memory, const Matrices& p) {
+    Preference wanted;
+    wanted.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, CudaMemory::kWorkspace);
+    wanted.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,  // not in place: its order is that in which blocks come
+               static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(p.b.data, p.b.stride));
+    wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(p.a.data, p.a.stride));
+    wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(p.c, p.stride));
+    wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(p.c, p.stride));
+    int found = 0;
+    best = {};
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(memory.blas(), op.handle, first.handle, second.handle, result.handle, result.handle,
+                                                                 wanted.handle, 1, &best, &found);
+    if (status == CUBLAS_STATUS_SUCCESS && found > 0 && best.state == CUBLAS_STATUS_SUCCESS) return true;
+    best = {};
+    if (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, what(p).c_str());
+    return false;
+  }
+
+  static std::string what(const Matrices& p) {
+    return "a product of (" + std::to_string(p.m) + ", " + std::to_string(p.k) + ") and (" + std::to_string(p.k) + ", " + std::to_string(p.n) + ")";
+  }
+
+  Description op;
+  Layout first, second, result;
+  cublasLtMatmulHeuristicResult_t best{};
+  bool adds_bias = false, by_hand = false;
+};
+
 void product(CudaMemory& memory, std::int64_t m, std::int64_t n, std::int64_t k, Operand a, Operand b, const float* bias, float* c,
              std::int64_t stride, bool added) {
   if (m == 0 || n == 0) return;
   PIANO_CHECK(k > 0, "[cuda] a product over no elements");
-  memory.note([=, &memory](cudaStream_t stream) {
-    Description op;
-    op.set(CUBLASLT_MATMUL_DESC_TRANSA, b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-    op.set(CUBLASLT_MATMUL_DESC_TRANSB, a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (bias != nullptr) {
-      op.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      op.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
-    }
-    const Layout first(b.transposed ? n : k, b.transposed ? k : n, b.stride), second(a.transposed ? k : m, a.transposed ? m : k, a.stride);
-    const Layout result(m, n, stride);
-    const ProductKey key{m, n, k, a.stride, b.stride, stride, a.transposed | b.transposed << 1 | (bias != nullptr) << 2 | added << 3,
-                         alignment_of(a.data, a.stride), alignment_of(b.data, b.stride), alignment_of(c, stride)};
-    const auto& algorithm = memory.algorithm(key, [&]() -> CudaMemory::Algorithm {
-      Preference wanted;
-      wanted.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, CudaMemory::kWorkspace);
-      wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(b.data, b.stride));
-      wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(a.data, a.stride));
-      wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(c, stride));
-      wanted.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(c, stride));
-      cublasLtMatmulHeuristicResult_t best{};
-      int found = 0;
-      check(cublasLtMatmulAlgoGetHeuristic(memory.blas(), op.handle, first.handle, second.handle, result.handle, result.handle, wanted.handle, 1,
-                                           &best, &found), "choice of a product");
-      PIANO_CHECK(found > 0, "[cuda] cuBLASLt knows no way to multiply these matrices");
-      return {best.algo, best.workspaceSize};
-    });
-    const float one = 1, beta = added ? 1.0f : 0.0f;
-    check(cublasLtMatmul(memory.blas(), op.handle, &one, b.data, first.handle, a.data, second.handle, &beta, c, result.handle, c, result.handle,
-                         &algorithm.choice, algorithm.workspace > 0 ? memory.workspace() : nullptr, algorithm.workspace, stream), "product");
+  const Matrices p{m, n, k, a, b, bias, c, stride, added};
+  ProductPlan& plan = memory.product_plan(p.key(), [&] { return std::make_shared<ProductPlan>(memory, p); });
+  if (plan.by_hand) return launch_warps(memory, multiply_by_hand, m * n, p);
+  memory.note([p, &memory, &plan](cudaStream_t stream) {
+    if (plan.adds_bias) plan.op.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    const float one = 1, beta = p.added != 0 ? 1.0f : 0.0f;
+    const std::size_t workspace = plan.best.workspaceSize;
+    const cublasStatus_t status =
+        cublasLtMatmul(memory.blas(), plan.op.handle, &one, p.b.data, plan.first.handle, p.a.data, plan.second.handle, &beta, p.c, plan.result.handle,
+                       p.c, plan.result.handle, &plan.best.algo, workspace > 0 ? memory.workspace() : nullptr, workspace, stream);
+    if (status != CUBLAS_STATUS_SUCCESS) check(status, ProductPlan::what(p).c_str());
   });
+  if (bias != nullptr && !plan.adds_bias) launch_warps(memory, add_bias, m, m, n, bias, c, stride);
 }
 
 }  // namespace piano::cuda

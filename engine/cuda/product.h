@@ -11,7 +11,7 @@ namespace piano::cuda {
 struct Operand {
   const float* data;
   std::int64_t stride;
-  bool transposed;  // the product takes its transpose
+  std::int64_t transposed;  // 1: the product takes its transpose
 };
 
 // c (m, n) = a (m, k) b (k, n) + bias (n) unless null, or += when it is added (then without a bias). c's rows lie `stride` apart.

@@ -1,4 +1,5 @@
 // Attention of one query a list, in parts: split_heads, merge_heads, attention_weights, match_sum.
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 
@@ -11,17 +12,16 @@ namespace {
 
 // The matrix x (rows, d) and its split one (rows * heads, d): column c of row r is column c of row r * heads + c / width.
 __device__ inline std::int64_t split_place(std::int64_t i, std::int64_t d, int heads) {
-  const std::int64_t r = i / d, c = i % d;
-  return (r * heads + c / (d / heads)) * d + c;
+  const auto [r, c] = cell_of(i, d);
+  return (r * heads + cell_of(c, d / heads).row) * d + c;
 }
-
-__device__ inline bool own_head(std::int64_t i, std::int64_t d, int heads) { return i % d / (d / heads) == i / d % heads; }
 
 // n elements of the split matrix: head h's columns of x, times factor, and zeros elsewhere
 __global__ void split_values(std::int64_t n, std::int64_t d, int heads, float factor, const float* x, Gradient to) {
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
-    const bool own = own_head(i, d, heads);
-    if (own || to.fresh) put(to.to + i, own ? factor * x[i / d / heads * d + i % d] : 0.0f, to.fresh);
+    const Cell at = cell_of(i, d), whole = cell_of(at.row, heads);  // whole: row of x, head
+    const bool own = cell_of(at.column, d / heads).row == whole.column;
+    if (own || to.fresh) put(to.to + i, own ? factor * x[whole.row * d + at.column] : 0.0f, to.fresh);
   }
 }
 
@@ -147,7 +147,7 @@ void attention_weights_backward(const Context& context, Node& node) {
 
 // Matches that share a target, one after another. On the device.
 struct Groups {
-  std::int32_t count = 0;
+  std::int64_t count = 0;              // empty ones behind them included
   const std::int32_t *target, *begin;  // (count), (count + 1)
   const std::int32_t *from;            // (matches): sorted by target, where each one's number comes from
 };
@@ -159,7 +159,8 @@ Groups group(CudaMemory& memory, std::int32_t matches, std::int64_t targets, Tar
   for (std::int32_t x = 0; x < matches; ++x) ++end[static_cast<std::size_t>(target(x)) + 1];
   Groups groups;
   for (const std::int32_t size : end) groups.count += size > 0;
-  const auto staged = [&](std::int32_t n) {
+  groups.count = memory.room_for(groups.count);
+  const auto staged = [&](std::int64_t n) {
     const DeviceMemory::Staged place = memory.stage(static_cast<std::size_t>(n) * sizeof(std::int32_t));
     return std::pair{static_cast<std::int32_t*>(place.host), static_cast<const std::int32_t*>(place.device)};
   };
@@ -173,7 +174,7 @@ Groups group(CudaMemory& memory, std::int32_t matches, std::int64_t targets, Tar
     if (size > 0) group_target[g] = static_cast<std::int32_t>(t), group_begin[g++] = at;
     at += size;
   }
-  group_begin[g] = at;
+  std::fill(group_begin + g, group_begin + groups.count + 1, at);
   for (std::int32_t x = 0; x < matches; ++x) sorted[end[static_cast<std::size_t>(target(x))]++] = from(x);
   groups.target = target_there, groups.begin = begin_there, groups.from = sorted_there;
   return groups;
@@ -185,9 +186,10 @@ __device__ inline std::int64_t place_of_head(std::int64_t place, int columns, in
 }
 
 __global__ void sum_matches(Groups groups, int heads, int columns, const float* p, float* y) {
-  for (std::int64_t i = first_element(); i < std::int64_t{groups.count} * heads; i += element_stride()) {
+  for (std::int64_t i = first_element(); i < groups.count * heads; i += element_stride()) {
     const auto g = i / heads;
     const int h = static_cast<int>(i % heads);
+    if (groups.begin[g] == groups.begin[g + 1]) continue;
     float sum = 0;
     for (std::int32_t x = groups.begin[g]; x < groups.begin[g + 1]; ++x) sum += p[std::int64_t{groups.from[x]} * heads + h];
     y[place_of_head(groups.target[g], columns, heads, h)] = sum;
@@ -195,9 +197,10 @@ __global__ void sum_matches(Groups groups, int heads, int columns, const float* 
 }
 
 __global__ void spread_matches(Groups groups, int heads, int columns, const float* dy, Gradient dp) {
-  for (std::int64_t i = first_element(); i < std::int64_t{groups.count} * heads; i += element_stride()) {
+  for (std::int64_t i = first_element(); i < groups.count * heads; i += element_stride()) {
     const auto g = i / heads;
     const int h = static_cast<int>(i % heads);
+    if (groups.begin[g] == groups.begin[g + 1]) continue;
     float sum = 0;
     for (std::int32_t x = groups.begin[g]; x < groups.begin[g + 1]; ++x) sum += dy[place_of_head(groups.from[x], columns, heads, h)];
     dp.to[std::int64_t{groups.target[g]} * heads + h] += sum;
@@ -212,7 +215,7 @@ void match_sum_forward(const Context& context, Node& node) {
   memory.zero(value_of(node.output), static_cast<std::size_t>(elements_of(node.output)) * sizeof(float));
   const Groups groups = group(memory, m.size(), rows_of(node.output) * args.columns, [&](std::int32_t x) { return m.rows[x] * args.columns + m.columns[x]; },
                               [&](std::int32_t x) { return m.keys[x]; });
-  launch_elements(memory, sum_matches, std::int64_t{groups.count} * heads, groups, heads, args.columns, value_of(node.inputs[0]), value_of(node.output));
+  launch_elements(memory, sum_matches, groups.count * heads, groups, heads, args.columns, value_of(node.inputs[0]), value_of(node.output));
 }
 
 void match_sum_backward(const Context& context, Node& node) {
@@ -222,7 +225,7 @@ void match_sum_backward(const Context& context, Node& node) {
   const int heads = static_cast<int>(cols_of(node.inputs[0]));
   const Groups groups = group(memory, m.size(), rows_of(node.inputs[0]), [&](std::int32_t x) { return m.keys[x]; },
                               [&](std::int32_t x) { return m.rows[x] * args.columns + m.columns[x]; });
-  launch_elements(memory, spread_matches, std::int64_t{groups.count} * heads, groups, heads, args.columns, output_gradient(node), gradient_of(node, 0));
+  launch_elements(memory, spread_matches, groups.count * heads, groups, heads, args.columns, output_gradient(node), gradient_of(node, 0));
 }
 
 }  // namespace

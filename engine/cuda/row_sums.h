@@ -19,7 +19,7 @@ struct RowSums {
   const std::int32_t* split_begin = nullptr;     // (splits + 1), into partial sums
   const std::int32_t* split_target = nullptr;    // (splits): the target row
   const std::int32_t* idle = nullptr;            // targets that no entry names
-  std::int32_t chunks = 0, partials = 0, splits = 0, idles = 0;
+  std::int32_t chunks = 0, partials = 0, splits = 0, idles = 0;  // with those that are empty (idle: -1), at the end (CudaMemory::room_for)
 };
 
 // out (targets, d): row t gets the sum over its entries e of from's row e (times factors[e] unless null); written where `fresh`, else added.

@@ -9,7 +9,10 @@ namespace piano::cuda {
 namespace {
 
 __global__ void copy_rows(std::int64_t n, std::int64_t d, const float* x, const std::int32_t* index, float* y) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] = x[index[i / d] * d + i % d];
+  for (std::int64_t i = first_element(); i < n; i += element_stride()) {
+    const Cell at = cell_of(i, d);
+    y[i] = x[index[at.row] * d + at.column];
+  }
 }
 
 void gather_rows_forward(const Context& context, Node& node) {
@@ -29,13 +32,13 @@ void gather_rows_backward(const Context& context, Node& node) {
 
 // Some of the matrices that lie side by side in a wide one: x[i] is its columns begin[i] .. begin[i] + width[i] - 1.
 struct Columns {
-  int count = 0;
-  const float* x[Node::kMaxInputs];
+  std::int64_t count = 0;
+  const float* x[Node::kMaxInputs] = {};
   Gradient dx[Node::kMaxInputs];
-  std::int32_t begin[Node::kMaxInputs], width[Node::kMaxInputs];
+  std::int32_t begin[Node::kMaxInputs] = {}, width[Node::kMaxInputs] = {};
 };
 
-// Block (32, 8): a row for each y, lanes along a matrix's columns; blockIdx.y is the matrix.
+// A warp for each row, its lanes along a matrix's columns; blockIdx.y is the matrix.
 __global__ void join_columns(std::int64_t rows, std::int64_t d, Columns parts, float* y) {
   const int i = static_cast<int>(blockIdx.y);
   for (std::int64_t r = first_warp(); r < rows; r += warp_stride()) {
@@ -53,7 +56,7 @@ __global__ void split_columns(std::int64_t rows, std::int64_t d, const float* dy
 }
 
 template <class... P, class... A>
-void launch_columns(const Context& context, void (*kernel)(P...), std::int64_t rows, int parts, A... args) {
+void launch_columns(const Context& context, void (*kernel)(P...), std::int64_t rows, std::int64_t parts, A... args) {
   launch(memory_of(context), kernel, dim3(blocks_for(rows, kThreads / kWarp), static_cast<unsigned>(parts)), dim3(kThreads), 0, rows, args...);
 }
 
@@ -75,7 +78,7 @@ void concat_backward(const Context& context, Node& node) {
   std::int32_t column = 0;
   const auto hand_out = [&] {
     launch_columns(context, split_columns, rows_of(node.output), parts.count, cols_of(node.output), output_gradient(node), parts);
-    parts.count = 0;
+    parts = {};
   };
   for (std::int32_t i = 0; i < node.input_count; ++i) {
     const auto width = static_cast<std::int32_t>(cols_of(node.inputs[i]));
@@ -95,8 +98,9 @@ struct Prepended {
   const std::int32_t* list_of_row;
   __device__ std::int64_t elements() const { return (rows + lists.lists) * d; }
   __device__ std::int64_t place(std::int64_t i) const {
-    const std::int64_t row = i / d, list = row < rows ? list_of_row[row] : row - rows;
-    return (row < rows ? row + list + 1 : lists.offsets[list] + list) * d + i % d;
+    const auto [row, column] = cell_of(i, d);
+    const std::int64_t list = row < rows ? list_of_row[row] : row - rows;
+    return (row < rows ? row + list + 1 : lists.offsets[list] + list) * d + column;
   }
 };
 

@@ -34,17 +34,19 @@ void sum_lists_into(const Context& context, const Node& node, Ragged lists, int 
 
 __global__ void spread_means(std::int64_t n, std::int64_t d, Lists lists, const std::int32_t* list_of_row, const float* dy, Gradient dx) {
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
-    const std::int32_t l = list_of_row[i / d];
-    put(dx.to + i, dy[l * d + i % d] / static_cast<float>(lists.offsets[l + 1] - lists.offsets[l]), dx.fresh);
+    const Cell at = cell_of(i, d);
+    const std::int32_t l = list_of_row[at.row];
+    put(dx.to + i, dy[l * d + at.column] / static_cast<float>(lists.offsets[l + 1] - lists.offsets[l]), dx.fresh);
   }
 }
 
 // dx_r += sum_h w_{r, h} dout_{l, h}
 __global__ void spread_sums(std::int64_t n, std::int64_t d, int heads, const std::int32_t* list_of_row, const float* w, const float* dy, Gradient dx) {
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
-    const std::int64_t r = i / d, l = list_of_row[r];
+    const auto [r, c] = cell_of(i, d);
+    const std::int64_t l = list_of_row[r];
     float sum = 0;
-    for (int h = 0; h < heads; ++h) sum += w[r * heads + h] * dy[(l * heads + h) * d + i % d];
+    for (int h = 0; h < heads; ++h) sum += w[r * heads + h] * dy[(l * heads + h) * d + c];
     put(dx.to + i, sum, dx.fresh);
   }
 }

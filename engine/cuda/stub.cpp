@@ -4,7 +4,7 @@
 
 namespace piano {
 
-const Device& cuda_device() {
+const Device& cuda_device(Precision) {
   throw Error(ErrorCode::usage, "device = cuda: this binary was built without CUDA; configure with -DPIANO_CUDA=ON where nvcc is, or use device = cpu");
 }
 

@@ -20,6 +20,7 @@ std::vector<OpCase> large_cases() {
   for (std::size_t i = 0; i < few.size(); ++i) few[i] = i % 7 == 0 ? 2 : 0;
   for (std::size_t i = 0; i < skewed.size(); ++i) skewed[i] = static_cast<std::int32_t>(i % 5 == 0 ? i % 30 : 3);
   for (std::int32_t b = 4; b <= 400; b += 4) bags.push_back(b);
+  const Offsets short_and_long{0, 4, 4, 1604, 1630}, few_and_many{0, 5, 7, 107, 1620};  // kept and staged, staged, neither
   const Offsets queries{0, 300, 301, 431}, keys{0, 200, 500, 690}, lists{0, 260, 260, 300, 700};
   return {
       {"gather of few rows", {normal(4, 70)}, [=](const Context& c, std::span<const Tensor> in) { return gather_rows(c, in[0], few); }},
@@ -34,12 +35,16 @@ std::vector<OpCase> large_cases() {
          std::copy(index.begin(), index.end(), kept);
          return linear(c, in[0], in[1], in[2], Activation::gelu, in[3], {kept, 700});
        }},
-      {"norm of many rows", {normal(700, 40), normal(1, 40), normal(1, 40)},
+      {"norm of many rows", {normal(1500, 40), normal(1, 40), normal(1, 40)},
        [](const Context& c, std::span<const Tensor> in) { return layer_norm(c, in[0], in[1], in[2]); }},
       {"attention in shared memory", {normal(431, 8), normal(690, 8), normal(690, 8), normal(1, 8), normal(1, 8)},
        [=](const Context& c, std::span<const Tensor> in) { return attention(c, in[0], in[1], in[2], ragged(queries), ragged(keys), 2, in[3], in[4]); }},
       {"attention beyond shared memory", {normal(431, 40), normal(690, 40), normal(690, 40), normal(1, 40), normal(1, 40)},
        [=](const Context& c, std::span<const Tensor> in) { return attention(c, in[0], in[1], in[2], ragged(queries), ragged(keys), 1, in[3], in[4]); }},
+      {"attention of lists of all sizes", {normal(1630, 16), normal(1620, 16), normal(1620, 16), normal(1, 16), normal(1, 16)},
+       [=](const Context& c, std::span<const Tensor> in) {
+         return attention(c, in[0], in[1], in[2], ragged(short_and_long), ragged(few_and_many), 2, in[3], in[4]);
+       }},
       {"sums of long lists", {normal(700, 70), normal(700, 3)},
        [=](const Context& c, std::span<const Tensor> in) { return weighted_sum(c, in[0], in[1], ragged(lists)); }},
       {"losses of many rows", {normal(700, 1), CaseInput{700, 1, false, false, [](std::int64_t i, double) { return i % 3 == 0 ? 1.0 : 0.0; }}},

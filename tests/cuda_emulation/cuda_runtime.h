@@ -11,9 +11,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
+
+#include "tests/cuda_emulation/emulation.h"
 
 #define __global__
 #define __device__
@@ -68,49 +75,112 @@ inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
 // ---- the runtime
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 };
+#define CUDART_VERSION 13000
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100, cudaErrorLaunchFailure = 719 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 using cudaStream_t = struct EmulatedStream*;
 using cudaEvent_t = struct EmulatedEvent*;
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
-struct cudaDeviceProp { char name[256]; };
+struct cudaDeviceProp { char name[256]; int major, minor; };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97, cudaDevAttrMemoryPoolsSupported = 115 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+// A graph: calls that were noted down with copies of their arguments. While one is captured nothing is done, and what CUDA forbids is an error.
+struct EmulatedGraph { std::vector<std::function<void()>> calls; };
+using cudaGraph_t = EmulatedGraph*;
+using cudaGraphExec_t = EmulatedGraph*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
+inline cudaGraph_t capturing = nullptr;
+inline void forbidden_while_capturing(const char* what) {
+  if (capturing != nullptr) throw std::runtime_error(std::string(what) + " while a graph is captured");
+}
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  forbidden_while_capturing("a capture");
+  return capturing = new EmulatedGraph, cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) { return *graph = std::exchange(capturing, nullptr), cudaSuccess; }
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* to, cudaGraph_t graph, unsigned long long) { return *to = new EmulatedGraph(*graph), cudaSuccess; }
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) { return delete graph, cudaSuccess; }
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
+  forbidden_while_capturing("a graph's start");
+  for (const auto& call : graph->calls) call();
+  return cudaSuccess;
+}
+// Done now, or noted down.
+template <class Call>
+cudaError_t do_or_capture(Call call) {
+  capturing != nullptr ? capturing->calls.push_back(call) : call();
+  return cudaSuccess;
+}
 
 inline const char* cudaGetErrorString(cudaError_t) { return "an error of the emulation"; }
-inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
-inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) { return std::strcpy(p->name, "emulation"), cudaSuccess; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  return *count = piano::emulation::gpu.count, *count > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
+  return std::strcpy(p->name, "emulation"), p->major = piano::emulation::gpu.major, p->minor = piano::emulation::gpu.minor, cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
+  *value = which == cudaDevAttrMemoryPoolsSupported ? piano::emulation::gpu.pools : static_cast<int>(piano::emulation::kMostShared);
+  return cudaSuccess;
+}
+inline cudaError_t cudaFuncGetName(const char** name, const void*) { return *name = "a kernel", cudaSuccess; }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) { return *s = nullptr, cudaSuccess; }
 inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  forbidden_while_capturing("a wait");
+  return std::exchange(piano::emulation::gpu.failed, false) ? cudaErrorLaunchFailure : cudaSuccess;
+}
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) { return *e = nullptr, cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return forbidden_while_capturing("a wait"), cudaSuccess; }
 cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t);  // all bytes 0xFF: NaN
 cudaError_t cudaFreeAsync(void* p, cudaStream_t);
-inline cudaError_t cudaMallocHost(void** p, std::size_t bytes) { return cudaMallocAsync(p, bytes, nullptr); }
-inline cudaError_t cudaFreeHost(void* p) { return cudaFreeAsync(p, nullptr); }
-inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t) { return std::memset(p, value, bytes), cudaSuccess; }
+cudaError_t cudaMallocHost(void** p, std::size_t bytes);
+cudaError_t cudaFreeHost(void* p);
+using cudaMemPool_t = struct EmulatedPool*;
+inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) { return *pool = nullptr, cudaSuccess; }
+inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t) { return cudaSuccess; }
+inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t) {
+  return do_or_capture([=] { std::memset(p, value, bytes); });
+}
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  return std::memcpy(to, from, bytes), cudaSuccess;
+  return do_or_capture([=] { std::memcpy(to, from, bytes); });
 }
 
 namespace piano::emulation {
 template <class... P>
 struct KernelCall {
   void (*kernel)(P...);
-  void** pointers;  // to its arguments
-  void run() { run(std::index_sequence_for<P...>{}); }
-
- private:
-  template <std::size_t... i>
-  void run(std::index_sequence<i...>) { kernel(*static_cast<std::remove_const_t<P>*>(pointers[i])...); }
+  std::tuple<std::remove_const_t<P>...> arguments;
+  void run() { std::apply(kernel, arguments); }
 };
+
+template <class... P, std::size_t... i>
+KernelCall<P...> call_of(void (*kernel)(P...), void** pointers, std::index_sequence<i...>) {
+  return {kernel, {*static_cast<std::remove_const_t<P>*>(pointers[i])...}};
+}
 }  // namespace piano::emulation
+
+// Shared memory that kernels were given leave for, beyond what each has.
+inline std::map<const void*, std::size_t> shared_leave;
+
+template <class... P>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute, int value) {
+  if (static_cast<std::size_t>(value) > piano::emulation::kMostShared) return cudaErrorInvalidValue;
+  return shared_leave[reinterpret_cast<const void*>(kernel)] = static_cast<std::size_t>(value), cudaSuccess;
+}
 
 template <class... P>
 cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void** pointers, std::size_t shared_bytes, cudaStream_t) {
-  piano::emulation::KernelCall<P...> call{kernel, pointers};
-  piano::emulation::run_grid(grid, block, shared_bytes, [](void* c) { static_cast<piano::emulation::KernelCall<P...>*>(c)->run(); }, &call);
-  return cudaSuccess;
+  constexpr std::size_t kUnasked = 48 * 1024;
+  if (shared_bytes > kUnasked && shared_bytes > shared_leave[reinterpret_cast<const void*>(kernel)]) return cudaErrorInvalidValue;
+  return do_or_capture([=, call = piano::emulation::call_of(kernel, pointers, std::index_sequence_for<P...>{})]() mutable {
+    piano::emulation::run_grid(grid, block, shared_bytes, [](void* c) { static_cast<piano::emulation::KernelCall<P...>*>(c)->run(); }, &call);
+  });
 }

@@ -1,6 +1,9 @@
 #include "tests/cuda_emulation/emulation.h"
 
+#include <malloc.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <numeric>
@@ -16,8 +19,7 @@
 #endif
 
 namespace piano::cuda {
-constexpr std::size_t kMostShared = 228 * 1024;  // of an H100's multiprocessor
-alignas(16) unsigned char dynamic_shared[kMostShared + 256];
+alignas(16) unsigned char dynamic_shared[emulation::kMostShared + 256];
 }  // namespace piano::cuda
 
 namespace piano::emulation {
@@ -211,11 +213,15 @@ void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size
 
 void run_grid(dim3 grid, dim3 threads, std::size_t shared_bytes, void (*thread)(void*), void* arguments) {
   ++launch_count;
+  if (gpu.fails > 0 && --gpu.fails == 0) {
+    gpu.failed = true;
+    return;
+  }
   gridDim = grid, blockDim = threads;
   block.threads = std::size_t{threads.x} * threads.y * threads.z;
   if (block.threads == 0 || block.threads > 1024) throw std::runtime_error("a block of " + std::to_string(block.threads) + " threads");
   if (grid.y > 65535 || grid.z > 65535) throw std::runtime_error("a grid of more than 65535 blocks along y or z");
-  if (shared_bytes > cuda::kMostShared) throw std::runtime_error("more shared memory than there is");
+  if (shared_bytes > kMostShared) throw std::runtime_error("more shared memory than there is");
   block.thread = thread, block.arguments = arguments;
   block.order.resize(block.threads);
   std::iota(block.order.begin(), block.order.end(), std::size_t{0});
@@ -241,14 +247,33 @@ void run_grid(dim3 grid, dim3 threads, std::size_t shared_bytes, void (*thread)(
 
 }  // namespace piano::emulation
 
-cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t) {
+cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
+  forbidden_while_capturing("an allocation");
   *p = std::aligned_alloc(256, (std::max<std::size_t>(bytes, 1) + 255) / 256 * 256);
   if (*p == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*p, 0xFF, bytes);
   return cudaSuccess;
 }
 
-cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
+cudaError_t cudaFreeHost(void* p) {
   std::free(p);
   return cudaSuccess;
+}
+
+namespace {
+std::atomic<std::int64_t> in_use = 0;
+}  // namespace
+
+std::int64_t piano::emulation::memory_in_use() { return in_use; }
+
+cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t) {
+  if (in_use + static_cast<std::int64_t>(bytes) > piano::emulation::gpu.memory) return cudaErrorMemoryAllocation;
+  const cudaError_t status = cudaMallocHost(p, bytes);
+  if (status == cudaSuccess) in_use += static_cast<std::int64_t>(malloc_usable_size(*p));
+  return status;
+}
+
+cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
+  if (p != nullptr) in_use -= static_cast<std::int64_t>(malloc_usable_size(p));
+  return cudaFreeHost(p);
 }

@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <memory>
+#include <span>
 
 #include "data/dataset.h"
 #include "data/dataset_columns.h"
@@ -155,6 +157,33 @@ TEST_CASE("where cosines would cost too much, some lists give their scale for al
     CHECK(std::abs(some.features().match.mean[k] - all.features().match.mean[k]) < 0.3 * deviation);
   }
   CHECK(cosines == 2);
+}
+
+TEST_CASE("interactions of a damaged file are refused") {
+  const TemporaryPath file("interactions.safetensors");
+  const auto refused = [&](const std::vector<std::int64_t>& users, const std::vector<std::int64_t>& items, const std::vector<std::int64_t>& offsets,
+                           const std::vector<std::int32_t>& of_items) {
+    SafetensorsWriter writer(file.path());
+    writer.add("interactions.user", std::span(users)), writer.add("interactions.item", std::span(items)), writer.add("interactions.offsets", std::span(offsets));
+    writer.add("interactions.users", std::span(of_items));
+    writer.commit();
+    try {
+      Interactions::load(std::make_shared<SafetensorsFile>(file.path()));
+    } catch (const Error& e) {
+      return e.code() == ErrorCode::model;
+    }
+    return false;
+  };
+  CHECK_FALSE(refused({1, 2}, {5, 6}, {0, 1, 3}, {0, 0, 1}));
+  CHECK_FALSE(refused({}, {}, {0}, {}));
+  CHECK(refused({}, {5}, {0, 0}, {}));                   // an item that nobody had
+  CHECK(refused({1, 2}, {5, 6}, {0, 3, 3}, {0, 0, 1}));
+  CHECK(refused({2, 1}, {5, 6}, {0, 1, 3}, {0, 0, 1}));  // not in order
+  CHECK(refused({1, 2}, {6, 5}, {0, 1, 3}, {0, 0, 1}));
+  CHECK(refused({1, 2}, {5, 6}, {0, 1, 2}, {0, 0, 1}));  // not all of the users
+  CHECK(refused({1, 2}, {5, 6}, {0, 3}, {0, 0, 1}));
+  CHECK(refused({1, 2}, {5, 6}, {0, 1, 3}, {0, 2, 1}));  // a user that is not there
+  CHECK(refused({1, 2}, {5, 6}, {0, 1, 3}, {0, -1, 1}));
 }
 
 TEST_CASE("of a large log whole users are left out") {

@@ -236,6 +236,24 @@ TEST_CASE("match features are what their definition says, over the whole history
   CHECK(alike > 100);
 }
 
+TEST_CASE("numbers as far apart as floats can be still have a finite difference") {
+  const TemporaryPath file("match.safetensors");
+  OwnedRequest r;
+  r.user = "u", r.has_history = true, r.history = {{{}, "", "a", "click", {}}, {{}, "", "b", "click", {}}};
+  for (const auto& [id, number] : {std::pair{"a", 3.4e38f}, {"b", -3.4e38f}, {"c", 3.4e38f}}) {
+    OwnedCandidate c;
+    c.id = id, c.dense = {number}, c.click = c.id == "c";
+    r.candidates.push_back(c);
+  }
+  write({r, r}, file.path());
+  const Dataset dataset(file.path());
+  BatchBuilder builder(dataset.features(), {50, 16, true});
+  builder.attach(dataset);
+  Batch batch;
+  builder.build(std::vector<std::int64_t>{0}, batch);
+  CHECK(std::all_of(batch.match.begin(), batch.match.end(), [](float v) { return std::isfinite(v); }));
+}
+
 TEST_CASE("a batch says what each candidate shares with which of the recent events of its own list") {
   const std::vector<OwnedRequest> log = log_with_histories();
   const TemporaryPath file("match.safetensors");

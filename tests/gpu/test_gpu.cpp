@@ -1,10 +1,14 @@
 // Every case of every op on a GPU against the CPU's kernels, twice: the same bits. Not part of the test suite, which runs where there is no GPU.
+// Predictions and training are tests/cuda's.
 #include <doctest/doctest.h>
 
 #include "tests/cuda/case_checks.h"
+#include "tests/cuda_emulation/emulation.h"
 
 using namespace piano;
 using namespace piano::test;
+
+void piano::emulation::shuffle_threads(std::uint64_t) {}  // a GPU's threads come as they like
 
 TEST_CASE("every kernel on the GPU agrees with the CPU's, forward to 1e-5 and backward to 1e-4, and gives the same bits twice") {
   MESSAGE(cuda_device().name);

@@ -90,6 +90,16 @@ TEST_CASE("what is dropped depends on seed, step, table, salt, list and row, and
   CHECK(other.read(ids, offsets) != rows);
 }
 
+TEST_CASE("ids of lists that pad a batch are not dropped") {
+  const std::vector<std::int32_t> ids(300, 7), offsets{0, 100, 200, 300};
+  Reader reader(0.5);
+  const std::vector<double> rows = reader.read(ids, offsets);
+  reader.bench.ctx.padding = 2;
+  const std::vector<double> padded = reader.read(ids, offsets);
+  CHECK(std::equal(rows.begin(), rows.begin() + 200, padded.begin()));
+  CHECK(std::count(padded.begin() + 200, padded.end(), 7.0) == 100);
+}
+
 TEST_CASE("the gradient of a dropped id goes to the out-of-vocabulary row") {
   Reader reader(0.5);
   const std::vector<std::int32_t> ids(100, 7), offsets{0, 100};

@@ -29,6 +29,7 @@ struct Lists {
       items.push_back("i" + std::to_string(i));
       lists.click.push_back(click[i]);
       lists.conversion.push_back(conversion[i]);
+      lists.conversions.push_back(conversion[i]);
       lists.labelled.push_back(1);
     }
     lists.offsets.push_back(static_cast<std::int64_t>(lists.click.size()));

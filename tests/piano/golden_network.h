@@ -5,6 +5,13 @@
 
 namespace golden {
 
+// model_<name>.safetensors
+inline constexpr const char* kModels[] = {"default",   "query_user", "count_mean", "mode_mean",  "item_only",
+                                          "qdir_off", "no_null",    "bare",       "no_history", "one_by_one", "lambda", "displayed", "uncertainty", "kinds",
+                                          "dnn",      "din",        "din_no_history", "esmm",
+                                          "dlcm",     "prm",        "setrank",    "setrank_induced",
+                                          "mmoe",     "ple",        "mir",        "pear"};
+
 struct ModelFile {
   SafetensorsFile file;
   Config config;

@@ -315,8 +315,9 @@ double Bench::train(const data::Batch& batch, const LossCounts& counts_of_batch,
   const Logits logits = (*network)(ctx, batch);
   if (out != nullptr) *out = read(logits);
   const Tensor total = loss(ctx, logits, batch, weights, counts_of_batch);
-  tape.backward(ctx, total);
-  return total.item();
+  const double value = total.item();
+  tape.backward(ctx, total, spent);
+  return value;
 }
 
 const Parameter& Bench::find(const std::string& name) const {

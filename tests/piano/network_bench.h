@@ -73,6 +73,7 @@ struct Bench {
   Gradients gradients;
   RandomKey random{7, 3};
   bool dropout = false;                                       // in train(): whether the random parts are on
+  Spent spent = Spent::kept;                                  // in train(): what becomes of what backward needs no more
   Arena arena;
   Tape tape;
 

@@ -45,7 +45,7 @@ void write_fold(const std::string& path, int fold, data::SplitKind kind = data::
   writer.commit();
 }
 
-TrainOptions no_options() { return {"", false, nullptr, {}}; }
+TrainOptions no_options() { return {}; }
 
 }  // namespace
 

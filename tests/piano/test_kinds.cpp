@@ -5,41 +5,23 @@
 #include <cmath>
 #include <numeric>
 
+#include "data/dataset_columns.h"
 #include "piano/calibration.h"
+#include "piano/evaluation_probabilities.h"
 #include "piano/evaluation_pool.h"
 #include "piano/list_search.h"
 #include "piano/model_predictions.h"
 #include "piano/train.h"
 #include "tests/piano/evaluation_fixture.h"
+#include "tests/piano/kinds_log.h"
 #include "tests/piano/network_bench.h"
 #include "tests/piano/served_world.h"
 
 using namespace piano;
+using namespace piano::kinds;
 using doctest::Approx;
 
 namespace {
-
-// A simulated log, each line as edit() leaves it.
-template <class Edit>
-void pack(const std::string& path, std::int64_t requests, std::int32_t kinds, Edit edit) {
-  data::WriterOptions write;
-  data::DatasetWriter writer(path, write);
-  data::RequestParser parser;
-  data::SimulatorOptions options;
-  options.requests = requests;
-  options.kinds = kinds;
-  std::int64_t line = 0;
-  data::simulate(options, [&](std::string_view text) { writer.add_request(parser.parse(edit(std::string(text), line++)), 0, true); }, nullptr);
-  writer.commit();
-}
-void pack(const std::string& path, std::int64_t requests, std::int32_t kinds) {
-  pack(path, requests, kinds, [](std::string text, std::int64_t) { return text; });
-}
-
-std::string replaced(std::string text, const std::string& what, const std::string& by) {
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) text.replace(at, what.size(), by);
-  return text;
-}
 
 std::vector<std::string> parameter_names(const bench::Bench& model) {
   std::vector<std::string> names;
@@ -167,6 +149,29 @@ TEST_CASE("kinds: a head that nothing trains has no say in the order") {
   CHECK(unsaved.config().rank.beta == 0);
 }
 
+TEST_CASE("kinds: never known of a whole list is not the same everywhere, and the warnings say whose head it is") {
+  const TemporaryFolder folder;
+  const std::string both = R"("conversion":{"follow":0,"save":0})";
+  pack(folder / "d", 120, 2, [&](std::string text, std::int64_t) { return text.replace(text.find(both), both.size(), R"("conversion":{"follow":0})"); });
+  const data::Dataset d(folder / "d");
+  REQUIRE(d.features().schema.conversions == std::vector<std::string>{"follow", "save"});
+  ThreadPool pool(1);
+  const std::vector<std::string> options{"encoder.position=displayed", "rank.by=list_search", "loss.listwise=0"};
+  const auto has = [](const Trainer& trainer, const std::string& warning) { return std::ranges::find(trainer.warnings(), warning) != trainer.warnings().end(); };
+  const Trainer trainer(of_options(options), d, pool);
+  CHECK(trainer.weights().term[list_conversion_term(0)] != 0);
+  CHECK(trainer.weights().term[list_conversion_term(1)] == 0);
+  CHECK(trainer.weights().term[conversion_term(1)] != 0);
+  CHECK(has(trainer, "loss.list_conversion.save is switched off: it needs a list of which the kind is known throughout, and the training part has none"));
+  CHECK(has(trainer, "rank.list_conversion = 0: nothing trains P_cvr of save, so orders are judged by P_ctr alone"));
+  CHECK(trainer.config().rank.list_conversion == 0);
+
+  // A kind that no order is judged by needs no head.
+  std::vector<std::string> unsaved = options;
+  unsaved.push_back("rank.conversion_weights=1 0");
+  CHECK(Trainer(of_options(unsaved), d, pool).config().rank.list_conversion != 0);
+}
+
 TEST_CASE("kinds: of a log whose training part has no conversion, clicks alone are learnt") {
   const TemporaryFolder folder;
   pack(folder / "d", 120, 2, [](const std::string& text, std::int64_t) { return replaced(replaced(text, R"("follow":1)", R"("follow":0)"), R"("save":1})", R"("save":0})"); });
@@ -177,6 +182,25 @@ TEST_CASE("kinds: of a log whose training part has no conversion, clicks alone a
   CHECK(trainer.config().rank.beta == 0);
   CHECK(trainer.weights().term[kConversion] == 0);
   CHECK(trainer.weights().term[kClick] == 1);
+  CHECK(std::ranges::find(trainer.warnings(), "loss.conversion is switched off: nothing in the training part has its label") != trainer.warnings().end());
+}
+
+TEST_CASE("kinds: a model file whose weights are not as many as its kinds is no usage error") {
+  const TemporaryFolder folder;
+  pack(folder / "d", 60, 2);
+  const data::Dataset d(folder / "d");
+  ThreadPool pool(1);
+  Trainer trainer(tiny_config(), d, pool);
+  Config config = trainer.config();
+  config.rank.conversion_weights = {1, 2, 3};
+  save_model(folder / "m", config, d.features(), trainer.parameters());
+  try {
+    Model::load(folder / "m");
+    FAIL("loaded");
+  } catch (const Error& e) {
+    CHECK(e.code() == ErrorCode::model);
+    CHECK(std::string(e.what()) == folder / "m" + ": config: rank.conversion_weights: expected 2 numbers, for follow, save, got 3");
+  }
 }
 
 TEST_CASE("kinds: trained, saved, served: each head knows its own kind, and an answer is what evaluation sees") {
@@ -213,7 +237,7 @@ TEST_CASE("kinds: trained, saved, served: each head knows its own kind, and an a
   const Report report = evaluate(set.lists, systems, {});
   std::vector<std::string> rows;
   for (const Row& row : report.tables[0].rows) rows.push_back(row.name);
-  for (const char* name : {"pcvr follow AUC", "pcvr save AUC", "P_cvr follow log loss", "P_cvr save log loss", "NDCG@10 follow", "MRR save", "follow@10"})
+  for (const char* name : {"pcvr follow AUC", "pcvr save AUC", "P_cvr follow log loss", "P_cvr save log loss", "NDCG@10 conversion:follow", "MRR conversion:save", "conversion:follow@10"})
     CHECK_MESSAGE(std::ranges::find(rows, name) != rows.end(), name);
 
   // What a request from outside is answered.
@@ -304,10 +328,10 @@ TEST_CASE("kinds: metrics of a kind look at the candidates that it is known of")
     return Row();
   };
   const auto value = [&](const std::string& name) { return row(name).cells[0].estimate.value; };
-  CHECK(value("MRR save") == 0.5);                // second place in both
-  CHECK(value("MRR share") == 1);                 // the one before it is not known of
-  CHECK(row("MRR share").used == 1);
-  CHECK(value("save@10") == 1);
+  CHECK(value("MRR conversion:save") == 0.5);                // second place in both
+  CHECK(value("MRR conversion:share") == 1);                 // the one before it is not known of
+  CHECK(row("MRR conversion:share").used == 1);
+  CHECK(value("conversion:save@10") == 1);
   CHECK(value("revenue@10") == ((2 + 5) + 3) / 2.0);
   CHECK(row("pcvr save AUC").used == 3);          // clicked
   CHECK(row("pcvr share AUC").used == 1);         // and known
@@ -320,6 +344,58 @@ TEST_CASE("kinds: metrics of a kind look at the candidates that it is known of")
   CHECK(conversion_examples(made.lists, logits, 0).logit == std::vector<double>{1, 3, 9});
   CHECK(conversion_examples(made.lists, logits, 1).logit == std::vector<double>{4});
   CHECK(conversion_examples(made.lists, logits, 0).label == std::vector<double>{0, 1, 1});
+}
+
+TEST_CASE("kinds: no two metrics have one name, whatever the kinds are called") {
+  const std::vector<std::string> kinds{"click", "conversion", "target", "true conversion"};
+  std::vector<std::string> names;
+  for (const RankingMetric& metric : ranking_metrics(kinds)) names.push_back(metric.name);
+  CHECK(names.size() == ranking_metrics().size() + 3 * kinds.size());
+  std::ranges::sort(names);
+  CHECK(std::ranges::adjacent_find(names) == names.end());
+}
+
+TEST_CASE("kinds: a model of conversions without a name is measured on the kind \"conversion\" alone") {
+  const TemporaryFolder folder;
+  pack(folder / "plain", 60, 1);
+  pack(folder / "named", 60, 2);
+  pack(folder / "mixed", 60, 2, [](const std::string& text, std::int64_t) { return replaced(text, R"("save":)", R"("conversion":)"); });
+  const data::Dataset plain(folder / "plain"), named(folder / "named"), mixed(folder / "mixed");
+  REQUIRE(plain.features().schema.conversions.empty());
+  const auto read = [&](const data::Dataset& d) {
+    std::vector<std::int64_t> requests(static_cast<std::size_t>(d.size()));
+    std::iota(requests.begin(), requests.end(), 0);
+    data::BatchBuilder builder(plain.features(), {});
+    builder.attach(d);
+    return evaluation_set(d, requests, plain.features(), builder);
+  };
+  for (const data::Dataset* d : {&named, &mixed}) {
+    const bool knows = d == &mixed;
+    const EvaluationSet set = read(*d);
+    const LabelledLists& lists = set.lists;
+    REQUIRE(std::ranges::count(lists.conversion, 1) > 0);  // of any kind
+    double worth = 0, happened = 0;
+    for (std::size_t row = 0; row < lists.click.size(); ++row) {
+      CHECK(lists.known(row, 0) == (knows && lists.labelled[row] != 0));
+      const bool is = knows && mixed.columns().conversions[0][row] == 1;  // sorted by name: before "follow"
+      CHECK(lists.converted(row, 0) == is);
+      happened += is, worth += is ? lists.value[row] : 0;
+    }
+    CHECK((happened > 0) == knows);
+    PredictedLogits logits;
+    logits.click.assign(lists.click.size(), 0), logits.conversion = logits.click;
+    const HeadExamples examples = conversion_examples(lists, logits);
+    CHECK(std::ranges::count(examples.label, 1.0) == happened);
+    CHECK(examples.label.empty() == !knows);
+    for (const ProbabilityTask& task : probability_tasks(lists, ListLabel::any)) CHECK(task.at.empty() == (!knows && task.name.ends_with("cvr")));
+    const RankingMetric revenue{"revenue", Gain::revenue, Measure::sum, 1000, false};
+    double sum = 0, lists_with = 0;
+    const std::vector<std::vector<double>> values = ranking_values(lists, set.heuristics[0].score, {&revenue, 1}, {});
+    for (const double of_list : values[0])
+      if (!std::isnan(of_list)) sum += of_list, lists_with += 1;
+    CHECK(sum == Approx(worth));
+    CHECK((lists_with > 0) == knows);
+  }
 }
 
 TEST_CASE("kinds: folds that know other kinds are no folds of one comparison") {

@@ -130,3 +130,18 @@ TEST_CASE("the gradients of micro-batches add up to the whole batch's") {
     CHECK(golden::gradient_error(parts.gradient(p), whole.gradient(p), std::sqrt(squares)) <= 1e-12);
   }
 }
+
+TEST_CASE("a backward that gives back its memory has the bits of one that keeps it") {
+  for (const Variant& variant : variants()) {
+    CAPTURE(variant.name);
+    const Config config = bench::small_config(variant.options);
+    const data::Batch batch = bench::random_batch(variant.world, variant.lists, 11);
+    for (const Device* device : {&cpu_device(), &reference_device(DType::f64)}) {
+      bench::Bench keeps(config, bench::feature_space(variant.world), *device, 5), gives(config, bench::feature_space(variant.world), *device, 5);
+      keeps.dropout = gives.dropout = true;
+      gives.spent = Spent::given_back;
+      CHECK(keeps.train(batch, bench::counts(batch)) == gives.train(batch, bench::counts(batch)));
+      for (const Parameter& p : keeps.store.parameters()) CHECK_MESSAGE(keeps.gradient(p) == gives.gradient(p), p.name);
+    }
+  }
+}

@@ -107,7 +107,7 @@ TEST_CASE("tuning and training look at no test label: scrambled ones change no c
     Outcome o;
     const Tuning tuning = tune(draw_trials(config, small_space(), {}, 3), [&](const Config& trial, const std::string&) {
       const std::string run = folder / run_name(1, trial);
-      const RunResult result = train_once(run, trial, data, pool, {"", false, nullptr, {}});
+      const RunResult result = train_once(run, trial, data, pool, {});
       o.models.push_back(read_all(run_model(run)));
       return result;
     });

@@ -1,6 +1,7 @@
 """A case that `piano bench --export` wrote, for PyTorch: parameters, plan, model and loss."""
 
 import numpy as np
+import torch
 
 from files import Safetensors, case_file, case_info
 from model_torch import Loss, Model
@@ -26,8 +27,29 @@ def repeated(batch, copies):
     return out
 
 
+def moved(thing, device, done=None):
+    """The same with every tensor in it, however deep, on `device`; what is shared stays shared. Nothing is done for the CPU, where all is made."""
+    if device == "cpu":
+        return thing
+    done = {} if done is None else done  # id -> (the old, kept alive so that its id stays its own, the new)
+    if id(thing) in done:
+        return done[id(thing)][1]
+    ours = hasattr(thing, "__dict__") and type(thing).__module__ in ("parameters", "plan")
+    new = thing
+    if torch.is_tensor(thing):
+        new = thing.detach().to(device).requires_grad_(thing.requires_grad)
+    elif isinstance(thing, (list, tuple)):
+        new = type(thing)(moved(x, device, done) for x in thing)
+    done[id(thing)] = (thing, new)
+    if ours:
+        for k, v in vars(thing).items():
+            setattr(thing, k, moved(v, device, done))
+    return new
+
+
 class Case:
-    def __init__(self, folder, name, copies=1):
+    def __init__(self, folder, name, copies=1, device="cpu"):
+        self.device, self.copies = device, copies
         self.name, self.config = name, case_info(folder, name)["config"]
         for key, value in BUILT.items():
             given = self.config.get(key, value)
@@ -41,10 +63,10 @@ class Case:
             self.batch = repeated(self.batch, copies)
 
     def parameters(self):
-        return Parameters(self.model_file)
+        return moved(Parameters(self.model_file), self.device)
 
     def plan(self, parameters, layout="packed"):
-        return Plan(self.batch, parameters, self.heads, layout)
+        return moved(Plan(self.batch, parameters, self.heads, layout), self.device)
 
     def model(self, **ways):
         return Model(self.heads, self.layers, **ways)

@@ -24,7 +24,7 @@ class Scorer(nn.Module):
 
 def scorer(case, **ways):
     parameters = case.parameters()
-    return Scorer(parameters, case.model(bags="padded", **ways), case.plan(parameters)).eval()
+    return Scorer(parameters, case.model(bags="padded", **ways), case.plan(parameters)).eval()  # where the case is
 
 
 def answering(module, options=None):

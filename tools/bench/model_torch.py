@@ -205,7 +205,7 @@ class Loss:
 
     def __init__(self, plan, weights):
         w, self.weights = plan.labelled, weights
-        sums = lambda x: torch.zeros(plan.lists).index_add(0, plan.list_of, x)
+        sums = lambda x: x.new_zeros(plan.lists).index_add(0, plan.list_of, x)
         known = (sums(w) > 0).float()
         self.click, self.conversion = plan.click, plan.conversion
         self.any_click, self.any_conversion = (sums(w * plan.click) > 0).float(), (sums(w * plan.conversion) > 0).float()

@@ -39,7 +39,7 @@ class Worker:
         """The gate of an answer without gradients."""
         if not self.a.unchecked:
             batch = Safetensors(case_file(self.a.folder, name, "batch"))
-            self.gaps = {"logits": check_logits(name, batch, *answer(), real, self.a.copies)}
+            self.gaps = {"logits": check_logits(name, batch, *(x.cpu() if hasattr(x, "cpu") else x for x in answer()), real, self.a.copies)}
         return answer
 
     def start_onnx(self, name, threads):
@@ -55,7 +55,7 @@ class Worker:
         if a.mode == "compile":
             torch._dynamo.reset()
             options = {k: json.loads(v) for k, v in (o.split("=") for o in a.inductor)}
-        case = Case(a.folder, name, a.copies)
+        case = Case(a.folder, name, a.copies, a.device)
         if kind == "train":
             from train_torch import Step
             step = Step(case, a.rows, a.layout, options, attention=a.attention, bags=a.bags, match=a.match, products=a.products)
@@ -64,6 +64,11 @@ class Worker:
             return step
         from infer_torch import answering, scorer
         return self.checked(name, answering(scorer(case, attention=a.attention, match=a.match, products=a.products), options))
+
+    @staticmethod
+    def synchronize():
+        import torch
+        torch.cuda.synchronize()
 
     def answer(self, line):
         command, *rest = line.split()
@@ -84,6 +89,8 @@ class Worker:
         for _ in range(int(amount)):
             begin = time.perf_counter()
             last = run()
+            if self.a.device == "cuda":  # the results are there
+                self.synchronize()
             times.append(time.perf_counter() - begin)
         if command == "train":
             return out | {"ms": [1e3 * t for t in times], "loss": last.item()}
@@ -110,6 +117,7 @@ def main():
     parser.add_argument("--products", choices=("mkl", "onednn"), default="mkl")
     parser.add_argument("--inductor", action="append", default=[], metavar="OPTION=JSON", help="one of torch.compile's options (repeatable)")
     parser.add_argument("--copies", type=int, default=1, help="the case's lists so many times, as one batch")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--unchecked", action="store_true", help="no comparison: for memory and start-up of what has been compared before")
     worker = Worker(parser.parse_args())
     for line in sys.stdin:

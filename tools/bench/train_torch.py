@@ -33,8 +33,8 @@ class Step:
         groups = [{"params": [leaves[0]], "weight_decay": number("weight_decay")}, {"params": [leaves[1]], "weight_decay": 0.0}]
         self.table = parameters.table
         if rows == "copy":
-            self.m, self.v, self.steps = torch.zeros_like(self.table), torch.zeros_like(self.table), torch.zeros(())
-            self.place, self.ordinal = torch.empty(len(self.table), dtype=torch.int64), torch.arange(len(plan.ids))
+            self.m, self.v, self.steps = torch.zeros_like(self.table), torch.zeros_like(self.table), self.table.new_zeros(())
+            self.place, self.ordinal = torch.empty(len(self.table), dtype=torch.int64, device=self.table.device), torch.arange(len(plan.ids), device=self.table.device)
         else:
             self.table.requires_grad_()
         if rows == "dense":
@@ -93,12 +93,13 @@ class Step:
             whole.index_copy_(0, rows, part)
 
     def check(self, case):
-        """The gate, by the very function that is timed: greatest differences of logits, loss and gradients; throws Mismatch."""
+        """The gate, by the very function that is timed: greatest differences of logits, loss and gradients; throws Mismatch.
+        The loss is made of means: copies of the lists have the same loss and the same gradients."""
         (loss, items, lists), leaf, rows = self.backward()
         g = leaf.grad.to_dense() if leaf.grad.is_sparse else leaf.grad
         table = g if rows is None else torch.zeros_like(self.table).index_copy(0, rows, g)
-        real = None if self.plan.labels_real is None else self.plan.labels_real.reshape(-1)
-        gaps = {"logits": check_logits(case.name, case.batch_file, items, lists, real)}
-        gaps |= check_gradients(case.name, case.batch_file, loss.item(), {k: v.numpy() for k, v in self.parameters.gradients(table).items()})
+        real = None if self.plan.labels_real is None else self.plan.labels_real.reshape(-1).cpu()
+        gaps = {"logits": check_logits(case.name, case.batch_file, items.cpu(), lists.cpu(), real, case.copies)}
+        gaps |= check_gradients(case.name, case.batch_file, loss.item(), {k: v.cpu().numpy() for k, v in self.parameters.gradients(table).items()})
         self.forget(leaf)
         return gaps
