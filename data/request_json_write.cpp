@@ -59,7 +59,8 @@ class Writer {
     char buffer[48];
     const auto end = std::to_chars(buffer, buffer + sizeof buffer, value);
     PIANO_CHECK(end.ec == std::errc{}, "a number did not fit its buffer");
-    text.append(buffer, end.ptr);
+    const std::string_view digits(buffer, static_cast<std::size_t>(end.ptr - buffer));
+    text += digits == "-0" ? "-0.0" : digits;  // JSON readers take -0 for the whole number, which has no sign
   }
 
   void strings(std::span<const std::string_view> values) {

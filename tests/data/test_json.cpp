@@ -1,3 +1,4 @@
+#include <bit>
 #include <doctest/doctest.h>
 
 #include <fstream>
@@ -88,14 +89,15 @@ TEST_CASE("the example lines come back to the byte") {
 
 TEST_CASE("floats round-trip") {
   RequestParser parser;
-  for (const float value : {0.1f, 1.0f / 3.0f, 1e-38f, 3.4028235e38f, -16777217.0f, 1e-45f}) {
+  for (const float value : {0.1f, 1.0f / 3.0f, 1e-38f, 3.4028235e38f, -16777217.0f, 1e-45f, -0.0f}) {
     const float dense[] = {value};
     Candidate candidate;
     candidate.id = "a";
     candidate.dense = dense;
     Request request;
     request.candidates = {&candidate, 1};
-    CHECK(parser.parse(to_json(request)).candidates[0].dense[0] == value);
+    const float read = parser.parse(to_json(request)).candidates[0].dense[0];
+    CHECK(std::bit_cast<std::uint32_t>(read) == std::bit_cast<std::uint32_t>(value));
   }
 }
 
