@@ -56,7 +56,7 @@ void DeviceSteps::from_host() {
     if (id) settings.bounded.push_back(id);
   }
   settings.bound = kMostLogVariance;
-  memory_->keep(parts_.parameters, options_.host_embeddings ? DeviceMemory::Tables::host : DeviceMemory::Tables::resident);
+  memory_->keep(parts_.parameters, options_.tables);
   optimiser_ = memory_->make_optimiser(settings);
   optimiser_->from_host(parts_.optimiser.moments());
   reported_ = parts_.optimiser.steps();

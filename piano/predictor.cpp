@@ -98,8 +98,8 @@ struct Predictor::Worker {
 };
 
 Predictor::Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
-                     const data::BatchBuilder& builder, ThreadPool& pool, const Device& device)
-    : config_(config), network_(network), parameters_(parameters), kinds_(features.schema.kinds()), pool_(pool), device_(device) {
+                     const data::BatchBuilder& builder, ThreadPool& pool, const Device& device, DeviceMemory::Tables tables)
+    : config_(config), network_(network), parameters_(parameters), kinds_(features.schema.kinds()), pool_(pool), device_(device), tables_(tables) {
   if (device.make_memory != nullptr) memory_ = device.make_memory();
   for (int w = 0; w < pool.size(); ++w) {
     workers_.push_back(std::make_unique<Worker>(features, builder_limits(config)));
@@ -113,7 +113,7 @@ Predictor::~Predictor() = default;
 void Predictor::each_micro_batch(const data::Dataset& data, std::span<const std::int64_t> requests,
                                  const std::function<void(Worker&, const Context&, std::size_t, std::int64_t)>& visit) {
   packed_.pack(parameters_, device_);
-  if (memory_) memory_->keep(parameters_);
+  if (memory_) memory_->keep(parameters_, tables_);
   std::vector<std::int64_t> rows{0};
   std::int64_t longest = 0;
   for (const std::int64_t r : requests) {

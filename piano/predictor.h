@@ -47,9 +47,11 @@ double softplus(double x);
 class Predictor {
  public:
   // `builder` is attached to the data set that predict() is called with. Everything must outlive the predictor. On a device with memory of its
-  // own the threads build batches, and one after the other has them computed there; parameters are copied at each call.
+  // own the threads build batches, and one after the other has them computed there; parameters are copied at each call, embedding tables as
+  // `tables` says.
   Predictor(const Config& config, const Network& network, const ParameterStore& parameters, const data::FeatureSpace& features,
-            const data::BatchBuilder& builder, ThreadPool& pool, const Device& device = cpu_device());
+            const data::BatchBuilder& builder, ThreadPool& pool, const Device& device = cpu_device(),
+            DeviceMemory::Tables tables = DeviceMemory::Tables::resident);
   ~Predictor();
 
   // `permute_past_queries`: a control. Each history's queries change places among its events at random (a function of the request alone), so
@@ -73,6 +75,7 @@ class Predictor {
   PackedWeights packed_;
   ThreadPool& pool_;
   const Device& device_;
+  DeviceMemory::Tables tables_;
   std::unique_ptr<DeviceMemory> memory_;     // the device's own; null: it computes in the host's
   std::mutex on_device_;
   std::vector<std::unique_ptr<Worker>> workers_;

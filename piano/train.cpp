@@ -77,9 +77,10 @@ Config by_score(Config config) {
 // What chooses the best epoch, by the items' own scores (whatever rank.by says): larger is better. Looks at the validation part only.
 class Validation {
  public:
-  Validation(const data::Dataset& data, Trainer& trainer, ThreadPool& pool)
+  Validation(const data::Dataset& data, Trainer& trainer, ThreadPool& pool, const DeviceTraining& device)
       : data_(data), trainer_(trainer), requests_(data.requests(data::Split::valid)),
-        by_score_(by_score(trainer.config())), predictor_(by_score_, trainer.network(), trainer.parameters(), data.features(), trainer.builder(), pool) {
+        by_score_(by_score(trainer.config())),
+        predictor_(by_score_, trainer.network(), trainer.parameters(), data.features(), trainer.builder(), pool, *device.device, device.tables) {
     if (requests_.empty()) return;
     data::BatchBuilder builder(data.features(), builder_limits(trainer.config()));
     builder.share_maps_with(trainer.builder());
@@ -178,7 +179,7 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
   Trainer trainer(asked, data, pool, options.device);
   for (const std::string& warning : trainer.warnings()) log_warning(warning);
   const Config& config = trainer.config();
-  Validation validation(data, trainer, pool);
+  Validation validation(data, trainer, pool, options.device);
   if (validation.empty()) log_warning("no requests to validate on: the last epoch is kept, and there is no early stop");
 
   TrainState state;

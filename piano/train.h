@@ -23,7 +23,7 @@ struct TrainProgress {
 struct TrainOptions {
   std::string out;                          // the best model; <out>.state: the last step; <out>.log.jsonl: the log
   bool resume = false;                      // go on from <out>.state
-  DeviceTraining device;                    // where steps are done; validation is the CPU's
+  DeviceTraining device;                    // where steps are done, and validation is computed
   const std::atomic<bool>* stop = nullptr;  // set: save the state at the next step and return
   std::function<void(const TrainProgress&)> progress;  // a few times a second
 };

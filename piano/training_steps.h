@@ -40,7 +40,7 @@ struct TrainingParts {
 // How a device with memory of its own trains.
 struct DeviceTraining {
   const Device* device = &cpu_device();       // that, or one without such memory: then nothing else counts
-  bool host_embeddings = false;               // embedding tables stay in the host's memory: for tables that do not fit on the device
+  DeviceMemory::Tables tables = DeviceMemory::Tables::resident;  // host: for tables that do not fit on the device
   std::size_t graphs = 32;                    // steps of so many different sizes are kept ready to be started as a whole; batches are padded for them
 };
 

@@ -57,8 +57,8 @@ void train(const Arguments& arguments) {
   options.out = line.required("out");
   options.resume = line.given("resume");
   options.device.device = &device_of(line);
-  options.device.host_embeddings = line.choice("embeddings", {"device", "host"}) == 1;
-  if (options.device.host_embeddings && options.device.device->make_memory == nullptr) {
+  if (line.choice("embeddings", {"device", "host"}) == 1) options.device.tables = DeviceMemory::Tables::host;
+  if (options.device.tables == DeviceMemory::Tables::host && options.device.device->make_memory == nullptr) {
     throw Error(ErrorCode::usage, "--embeddings host: expected --device cuda; on the CPU tables are in the host's memory in any case");
   }
   if (options.resume && !std::filesystem::exists(options.out + ".state")) {

@@ -19,6 +19,8 @@ using namespace piano;
 
 namespace {
 
+constexpr auto kResident = DeviceMemory::Tables::resident, kHost = DeviceMemory::Tables::host;
+
 struct World {
   explicit World(std::int64_t requests = 120) { write_tiny_data(folder / "data.safetensors", requests); }
   data::Dataset open() const { return data::Dataset(folder / "data.safetensors"); }
@@ -97,13 +99,13 @@ std::string bytes_of(const std::string& path) {
 
 // Trains up to `steps` steps into `name`, anew or further, and returns the bytes of the model and of the state.
 std::pair<std::string, std::string> run(const World& world, const Device& device, std::int64_t steps, const std::string& name, bool resume,
-                                        bool host_embeddings = false) {
+                                        DeviceMemory::Tables tables = kResident) {
   const data::Dataset data = world.open();
   ThreadPool pool(1);
   Config config = small_config();
   config.train.max_steps = steps;
   TrainOptions options;
-  options.out = world.folder / name, options.resume = resume, options.device = {&device, host_embeddings};
+  options.out = world.folder / name, options.resume = resume, options.device = {&device, tables};
   train(config, data, pool, options);
   return {bytes_of(options.out), bytes_of(options.out + ".state")};
 }
@@ -133,13 +135,13 @@ TEST_CASE("training on a device: a step started as a whole does what its kernels
   const Config config = small_config();
   const Walk graphs = walk(config, data, {&cuda_device()}, 24, alike);
   // Two graphs, one for each half of what is staged, take turns: if one alone may be kept, none is ever there when it is wanted.
-  const Walk direct = walk(config, data, {&cuda_device(), false, 1}, 24, alike);
+  const Walk direct = walk(config, data, {&cuda_device(), kResident, 1}, 24, alike);
   CHECK(graphs.replays.hits >= 12);
   CHECK(graphs.replays.hits + graphs.replays.misses == 24);
   CHECK(direct.replays.hits == 0);
   CHECK(graphs.values == direct.values);
   for (std::size_t s = 0; s < graphs.reports.size(); ++s) CHECK(graphs.reports[s].loss == direct.reports[s].loss);
-  const Walk as_they_are = walk(config, data, {&cuda_device(), false, 0}, 10), cpu = walk(config, data, {}, 10);  // batches are not padded
+  const Walk as_they_are = walk(config, data, {&cuda_device(), kResident, 0}, 10), cpu = walk(config, data, {}, 10);  // batches are not padded
   CHECK(as_they_are.replays.hits + as_they_are.replays.misses == 0);
   check_close(as_they_are, cpu);
 }
@@ -147,7 +149,7 @@ TEST_CASE("training on a device: a step started as a whole does what its kernels
 TEST_CASE("training on a device: tables in the host's memory give the bits of tables on the device") {
   const World world(60);
   const data::Dataset data = world.open();
-  const Walk there = walk(small_config(), data, {&cuda_device()}, 12, alike), here = walk(small_config(), data, {&cuda_device(), true}, 12, alike);
+  const Walk there = walk(small_config(), data, {&cuda_device()}, 12, alike), here = walk(small_config(), data, {&cuda_device(), kHost}, 12, alike);
   CHECK(here.values == there.values);
   CHECK(here.reports.back().loss == there.reports.back().loss);
   CHECK(here.replays.hits > 0);
@@ -158,8 +160,8 @@ TEST_CASE("training on a device: 7 + resume + 5 steps are 12, from within an epo
   const auto whole = run(world, cuda_device(), 12, "whole", false);
   run(world, cuda_device(), 7, "parts", false);
   CHECK(run(world, cuda_device(), 12, "parts", true) == whole);
-  run(world, cuda_device(), 7, "parts", false, true);
-  CHECK(run(world, cuda_device(), 12, "parts", true, true) == whole);
+  run(world, cuda_device(), 7, "parts", false, kHost);
+  CHECK(run(world, cuda_device(), 12, "parts", true, kHost) == whole);
   const auto there = run(world, cpu_device(), 12, "whole_cpu", false);
   CHECK(there.second != whole.second);
   for (const auto& [first, second] : {std::pair{&cuda_device(), &cpu_device()}, std::pair{&cpu_device(), &cuda_device()}}) {
