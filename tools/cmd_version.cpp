@@ -28,9 +28,9 @@ void version(const Arguments& arguments) {
     nlohmann::ordered_json levels = nlohmann::ordered_json::array();
     for (const Device* level : cpu_levels()) levels.push_back(level->name);
     return print(json_text(nlohmann::ordered_json{{"version", PIANO_VERSION}, {"compiler", compiler()}, {"kernels", cpu_device().name},
-                                        {"kernel_levels", levels}}) + "\n");
+                                        {"kernel_levels", levels}, {"cuda", built_with_cuda()}}) + "\n");
   }
-  print("piano " PIANO_VERSION " (" + compiler() + ", kernels " + cpu_device().name + ")\n");
+  print("piano " PIANO_VERSION " (" + compiler() + ", kernels " + cpu_device().name + (built_with_cuda() ? ", CUDA" : ", without CUDA") + ")\n");
 }
 
 }  // namespace piano::tools

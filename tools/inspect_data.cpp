@@ -103,7 +103,8 @@ void describe_kinds(const data::Dataset& d, Json& out, std::vector<std::string>&
       worth += log.conversions[k][c] * value;
     }
     const std::string& kind = log.strings.kinds[k];
-    out["conversion " + kind] = {{"known", share(known, labelled)}, {"given_click", share(happened, clicks)}, {"mean_value", share(worth, happened)}};
+    Json& card = out["conversion " + kind] = {{"known", share(known, labelled)}, {"given_click", share(happened, clicks)}};
+    if (happened > 0) card["mean_value"] = worth / happened;
     if (clicks > 0 && happened == 0) warnings.push_back("constant label: no candidate has the conversion '" + kind + "'");
     if (happened > 0 && happened == clicks)
       warnings.push_back("every click that the conversion '" + kind + "' is known of has it: name it where it did not happen, too");

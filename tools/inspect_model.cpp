@@ -44,11 +44,12 @@ Json config_of(const Config& config) {
   return object;
 }
 
-Json changed(const Config& config) {
+// Of what a model's file keeps, or of all options: those that are not at their defaults.
+Json changed(const Config& config, bool all = false) {
   Json list = Json::array();
   const std::vector<Option> now = options(config), defaults = options(Config{});
   for (std::size_t i = 0; i < now.size(); ++i) {
-    if (now[i].in_model && now[i].value != defaults[i].value) list.push_back(now[i].key + " = " + now[i].value);
+    if ((all || now[i].in_model) && now[i].value != defaults[i].value) list.push_back(now[i].key + " = " + now[i].value);
   }
   return list;
 }
@@ -101,7 +102,7 @@ void inspect_state(const SafetensorsFile& file, Json& out) {
   parse_toml(config->second, file.path() + ": config", parsed);
   Json all;
   for (const Option& o : options(parsed)) all[o.key] = o.value;
-  out["changed_options"] = changed(parsed);
+  out["changed_options"] = changed(parsed, true);
   out["config"] = all;
 }
 

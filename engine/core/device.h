@@ -56,6 +56,8 @@ const Device& reference_device(DType dtype);         // scalar loops: f32 or f64
 // What a GPU's matrix products round their inputs to; all is kept, and added up, in float32.
 enum class Precision { f32, tf32, bf16 };            // 23, 10 and 7 bits of mantissa
 
+bool built_with_cuda();
+
 // The first GPU. Throws ErrorCode::usage when there is none, or the build has no CUDA
 const Device& cuda_device(Precision precision = Precision::f32);
 

@@ -55,6 +55,8 @@ Device make_device(const char* name) {
 
 }  // namespace
 
+bool built_with_cuda() { return true; }
+
 const Device& cuda_device(Precision precision) {
   if (precision == Precision::tf32) {
     static const Device device = make_device<Precision::tf32>(", tf32");

@@ -4,6 +4,8 @@
 
 namespace piano {
 
+bool built_with_cuda() { return false; }
+
 const Device& cuda_device(Precision) {
   throw Error(ErrorCode::usage, "device = cuda: this binary was built without CUDA; configure with -DPIANO_CUDA=ON where nvcc is, or use device = cpu");
 }
