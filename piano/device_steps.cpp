@@ -1,5 +1,7 @@
 // A step on a device with memory of its own: one walk forward and backward over the whole batch, then the update, all noted down and handed over at
-// once. The host does not wait for it: it plans the next step meanwhile, and reads this one's numbers after that.
+// once. The host does not wait for it: it plans the next step meanwhile, and reads this one's numbers after that. The batches of steps that were
+// announced are built by other threads.
+#include <algorithm>
 #include <cmath>
 
 #include "piano/batch_queue.h"
@@ -10,10 +12,12 @@
 namespace piano {
 namespace {
 
-// One for each thread that builds batches.
+// One for each thread that builds batches. Building one takes several times as long as a GPU's step; threads beyond what makes up for that would only
+// hold batches.
 std::vector<data::BatchBuilder> batch_builders(const TrainingParts& parts) {
+  constexpr int kMost = 16;
   std::vector<data::BatchBuilder> builders;
-  for (int w = 0; w < parts.pool.size(); ++w) {
+  for (int w = 0; w < std::min(parts.pool.size(), kMost); ++w) {
     builders.emplace_back(parts.data.features(), builder_limits(parts.config));
     w == 0 ? builders[0].attach(parts.data) : builders.back().share_maps_with(builders[0]);
   }
