@@ -1,7 +1,10 @@
 // A step on a device with memory of its own: one walk forward and backward over the whole batch, then the update, all noted down and handed over at
-// once. The host does not wait for it: it plans the next step meanwhile, and reads this one's numbers after that.
+// once. The host does not wait for it: it plans the next step meanwhile, and reads this one's numbers after that. The batches of steps that were
+// announced are built by other threads.
+#include <algorithm>
 #include <cmath>
 
+#include "piano/batch_queue.h"
 #include "piano/model_file.h"
 #include "piano/padded_batch.h"
 #include "piano/training_steps.h"
@@ -9,23 +12,47 @@
 namespace piano {
 namespace {
 
+// One for each thread that builds batches. Building one takes several times as long as a GPU's step; threads beyond what makes up for that would only
+// hold batches.
+std::vector<data::BatchBuilder> batch_builders(const TrainingParts& parts) {
+  constexpr int kMost = 16;
+  std::vector<data::BatchBuilder> builders;
+  for (int w = 0; w < std::min(parts.pool.size(), kMost); ++w) {
+    builders.emplace_back(parts.data.features(), builder_limits(parts.config));
+    w == 0 ? builders[0].attach(parts.data) : builders.back().share_maps_with(builders[0]);
+  }
+  return builders;
+}
+
+std::vector<BatchQueue::Build> build_with(std::vector<data::BatchBuilder>& builders, bool padded) {
+  std::vector<BatchQueue::Build> builds;
+  for (data::BatchBuilder& builder : builders) {
+    builds.push_back([&builder, padded](std::span<const std::int64_t> requests, data::Batch& batch) {
+      builder.build(requests, batch);
+      if (padded) pad_batch(batch);
+    });
+  }
+  return builds;
+}
+
 class DeviceSteps final : public TrainingSteps {
  public:
   DeviceSteps(const TrainingParts& parts, const DeviceTraining& options);
+  void announce(std::span<const std::int64_t> requests) override { batches_.announce(requests, static_cast<std::size_t>(parts_.config.train.batch)); }
   StepReport step(std::span<const std::int64_t> requests, const LossCounts& counts) override;
   StepReport finish() override { return reported_ < parts_.optimiser.steps() ? report() : StepReport{}; }
   void to_host() override { optimiser_->to_host(parts_.parameters, parts_.optimiser.moments()); }
   void from_host() override;
   DeviceMemory::Replays replays() const override { return memory_->replays(); }
-  const data::BatchBuilder& builder() const override { return builder_; }
+  const data::BatchBuilder& builder() const override { return builders_[0]; }
 
  private:
   StepReport report();
 
   TrainingParts parts_;
   DeviceTraining options_;
-  data::BatchBuilder builder_;
-  data::Batch batch_;
+  std::vector<data::BatchBuilder> builders_;
+  BatchQueue batches_;                         // after the builders that its threads use
   Arena arena_;
   Tape tape_;
   Gradients gradients_;                        // which parameters have one: the numbers are the device's
@@ -36,11 +63,11 @@ class DeviceSteps final : public TrainingSteps {
 };
 
 DeviceSteps::DeviceSteps(const TrainingParts& parts, const DeviceTraining& options)
-    : parts_(parts), options_(options), builder_(parts.data.features(), builder_limits(parts.config)), memory_(options.device->make_memory()) {
+    : parts_(parts), options_(options), builders_(batch_builders(parts)), batches_(build_with(builders_, options.graphs > 0)),
+      memory_(options.device->make_memory()) {
   if (parts.config.train.rows != RowUpdates::lazy) {
     throw Error(ErrorCode::usage, "train.rows: on a device only lazy, which moves the rows that a batch has; use train.rows = lazy, or --device cpu");
   }
-  builder_.attach(parts.data);
   gradients_.tables.resize(parts.parameters.table_count());
   gradients_.written.resize(parts.parameters.parameters().size());
   for (std::size_t t = 0; t < parts.weights.term.size(); ++t) {
@@ -63,9 +90,7 @@ void DeviceSteps::from_host() {
 }
 
 StepReport DeviceSteps::step(std::span<const std::int64_t> requests, const LossCounts& counts) {
-  builder_.build(requests, batch_);
-  const std::int32_t lists = batch_.lists;
-  if (options_.graphs > 0) pad_batch(batch_);
+  const data::Batch& batch = batches_.next(requests);
   optimiser_->settle();
   memory_->reset();
   arena_.reset();
@@ -79,10 +104,10 @@ StepReport DeviceSteps::step(std::span<const std::int64_t> requests, const LossC
   ctx.parameters = &parts_.parameters;
   ctx.gradients = &gradients_;
   ctx.random = {static_cast<std::uint64_t>(parts_.config.train.seed), static_cast<std::uint32_t>(parts_.optimiser.steps())};
-  ctx.padding = lists;
+  ctx.padding = static_cast<std::int32_t>(requests.size());
   ctx.training = true;
   TermTensors terms;
-  const Tensor total = loss(ctx, parts_.network(ctx, batch_), batch_, parts_.weights, counts, &terms);
+  const Tensor total = loss(ctx, parts_.network(ctx, batch), batch, parts_.weights, counts, &terms);
   tape_.backward(ctx, total);
   const auto& parameters = parts_.parameters.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {

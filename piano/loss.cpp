@@ -131,23 +131,29 @@ Tensor loss(const Context& ctx, const Logits& logits, const data::Batch& batch, 
     add_term(conversion_term(k), sum, weights.clicked_items ? counts.clicked - unknown.clicked : counts.items - unknown.items);
   }
 
-  // (lists, 1), from the targets of a kind.
-  const auto of_lists = [&](std::size_t kind, auto value) {
+  const auto targets_of = [&](std::size_t kind) {
+    auto* targets = ctx.arena->array<ListTargets>(std::max(lists, 1));
+    for (std::int32_t l = 0; l < lists; ++l) targets[l] = list_targets(batch, l, weights.label, kind);
+    return targets;
+  };
+  const auto of_lists = [&](const ListTargets* targets, auto value) {  // (lists, 1)
     auto* values = ctx.arena->array<float>(std::max(lists, 1));
-    for (std::int32_t l = 0; l < lists; ++l) values[l] = static_cast<float>(value(list_targets(batch, l, weights.label, kind)));
+    for (std::int32_t l = 0; l < lists; ++l) values[l] = static_cast<float>(value(targets[l]));
     return ctx.constant(std::span<const float>{values, static_cast<std::size_t>(lists)}, {lists, 1});
   };
   const bool rates = weights.label == ListLabel::count;
   if (wanted(kListClick)) {
-    const Tensor clicked = of_lists(0, [](const ListTargets& t) { return t.click; });
-    const Tensor labelled = of_lists(0, [](const ListTargets& t) { return t.labelled; });
+    const ListTargets* targets = targets_of(0);
+    const Tensor clicked = of_lists(targets, [](const ListTargets& t) { return t.click; });
+    const Tensor labelled = of_lists(targets, [](const ListTargets& t) { return t.labelled; });
     add_term(kListClick, rates ? poisson_nll(ctx, logits.list_click, clicked, labelled) : bce_with_logits(ctx, logits.list_click, clicked, labelled),
              counts.lists);
   }
   for (std::size_t k = 0; k < weights.kinds; ++k) {
     if (!wanted(list_conversion_term(k))) continue;
-    const Tensor happened = of_lists(k, [](const ListTargets& t) { return t.conversion; });
-    const Tensor known = of_lists(k, [](const ListTargets& t) { return t.known; });
+    const ListTargets* targets = targets_of(k);
+    const Tensor happened = of_lists(targets, [](const ListTargets& t) { return t.conversion; });
+    const Tensor known = of_lists(targets, [](const ListTargets& t) { return t.known; });
     add_term(list_conversion_term(k), rates ? poisson_nll(ctx, logits.list_conversion[k], happened, known)
                                             : product_bce(ctx, logits.list_click, logits.list_conversion[k], happened, known),
              counts.lists - counts.unknown[k].lists);

@@ -250,6 +250,7 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
       epoch_loss += report.loss, ++epoch_steps;
       if (report.step % kLogEvery == 0) log.write(step_json(report));
     };
+    trainer.announce(std::span(order).subspan(static_cast<std::size_t>(state.cursor) * batch));
     for (; static_cast<std::size_t>(state.cursor) < batches; ++state.cursor) {
       const bool limit = config.train.max_steps > 0 && trainer.optimiser().steps() >= config.train.max_steps;
       const bool interrupted = options.stop != nullptr && options.stop->load();

@@ -144,7 +144,7 @@ LossCounts Trainer::count(std::span<const std::int64_t> requests) const {
   for (const std::int64_t r : requests) {
     std::int64_t items = 0, positives = 0;
     std::array<LossCounts::Unknown, kMostKinds> unknown{};
-    for (auto i = static_cast<std::size_t>(data_.candidate_begin(r)); i < static_cast<std::size_t>(data_.candidate_end(r)); ++i) {
+    for (auto i = static_cast<std::size_t>(data_.candidate_begin(r)), end = static_cast<std::size_t>(data_.candidate_end(r)); i < end; ++i) {
       if (labelled[i] == 0) continue;
       items += 1;
       positives += clicks[i];  // a conversion is also a click

@@ -21,6 +21,10 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
+  // What the next steps will be over: these requests in order, train.batch to a step (the last may have fewer), instead of what was left of those
+  // announced before. A device with memory of its own has their batches built ahead, by as many threads as the pool has (16 at most); no bit
+  // depends on it. There steps keep to it until all announced ones were done; then, or without any, they are over what they like.
+  void announce(std::span<const std::int64_t> requests) { steps_->announce(requests); }
   // One optimiser step over these lists. Throws ErrorCode::diverged, naming the op, when the loss or the gradient is not finite; then nothing
   // was updated. A device with memory of its own works on while the host goes on: its numbers, and what is wrong with them, are known one step
   // later (StepReport::step says whose they are; the op is not named), and nothing was updated since.

@@ -48,6 +48,7 @@ class TrainingSteps {
  public:
   virtual ~TrainingSteps() = default;
   // As Trainer's.
+  virtual void announce(std::span<const std::int64_t>) {}
   virtual StepReport step(std::span<const std::int64_t> requests, const LossCounts& counts) = 0;
   virtual StepReport finish() { return {}; }
   virtual void to_host() {}

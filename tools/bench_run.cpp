@@ -71,8 +71,18 @@ std::span<const std::int64_t> TrainRun::batch(std::int64_t index) const {
   return std::span(lists_).subspan(static_cast<std::size_t>(index) % (lists_.size() / size) * size, size);
 }
 
+std::span<const std::int64_t> TrainRun::next() {
+  constexpr std::int64_t kAnnounced = 100;  // batches, as of an epoch
+  if (next_ % kAnnounced == 0) {
+    std::vector<std::int64_t> requests;
+    for (std::int64_t b = next_; b < next_ + kAnnounced; ++b) requests.insert(requests.end(), batch(b).begin(), batch(b).end());
+    trainer_.announce(requests);
+  }
+  return batch(next_++);
+}
+
 double TrainRun::step() {
-  const auto requests = batch(next_++);
+  const auto requests = next();
   const auto start = Clock::now();
   report_ = trainer_.step(requests);
   return 1e3 * since(start);
@@ -80,7 +90,7 @@ double TrainRun::step() {
 
 double TrainRun::steps(std::int64_t n) {
   const auto start = Clock::now();
-  for (std::int64_t s = 0; s < n; ++s) trainer_.step(batch(next_++));
+  for (std::int64_t s = 0; s < n; ++s) trainer_.step(next());
   report_ = trainer_.finish();
   return 1e3 * since(start) / static_cast<double>(n);
 }

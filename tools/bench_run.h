@@ -39,6 +39,7 @@ class TrainRun {
   double reading_ms();        // of the next batch, on one thread: what of a step is building micro-batches
 
  private:
+  std::span<const std::int64_t> next();
   data::Dataset dataset_;
   ThreadPool pool_;
   Trainer trainer_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace {
 
 template <class To, class From>
 void convert(std::span<const From> from, void* to) {
-  std::transform(from.begin(), from.end(), static_cast<To*>(to), [](From v) { return static_cast<To>(v); });
+  if constexpr (std::is_same_v<To, From>) std::copy(from.begin(), from.end(), static_cast<To*>(to));  // by memmove
+  else std::transform(from.begin(), from.end(), static_cast<To*>(to), [](From v) { return static_cast<To>(v); });
 }
 
 TensorRecord* new_record(const Context& context, Shape shape) {

@@ -164,15 +164,15 @@ Groups group(CudaMemory& memory, std::int32_t matches, std::int64_t targets, Tar
     const DeviceMemory::Staged place = memory.stage(static_cast<std::size_t>(n) * sizeof(std::int32_t));
     return std::pair{static_cast<std::int32_t*>(place.host), static_cast<const std::int32_t*>(place.device)};
   };
-  const auto [group_target, target_there] = staged(groups.count);
+  const auto [group_target, target_there] = staged(groups.count + 1);  // written before it is known whether there is another group
   const auto [group_begin, begin_there] = staged(groups.count + 1);
   const auto [sorted, sorted_there] = staged(matches);
   std::int32_t g = 0, at = 0;
   for (std::size_t t = 0; t < static_cast<std::size_t>(targets); ++t) {
     const std::int32_t size = end[t + 1];
     end[t] = at;
-    if (size > 0) group_target[g] = static_cast<std::int32_t>(t), group_begin[g++] = at;
-    at += size;
+    group_target[g] = static_cast<std::int32_t>(t), group_begin[g] = at;
+    g += size > 0, at += size;
   }
   std::fill(group_begin + g, group_begin + groups.count + 1, at);
   for (std::int32_t x = 0; x < matches; ++x) sorted[end[static_cast<std::size_t>(target(x))]++] = from(x);

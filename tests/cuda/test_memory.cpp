@@ -49,6 +49,21 @@ TEST_CASE("memory: no lists need no offsets") {
   CHECK(memory.list_of_row({nullptr, 0}) != nullptr);
 }
 
+TEST_CASE("memory: after a reset nothing that was copied is taken for what lies at the same address now") {
+  CudaMemory memory(Precision::f32);
+  std::int32_t offsets[] = {0, 0, 4};
+  for (const std::int32_t first : {2, 1}) {
+    offsets[1] = first;
+    const std::int32_t* copy = memory.copy_of(offsets, 3);
+    CHECK(memory.copy_of(offsets, 3) == copy);  // once between resets
+    const std::int32_t* list = memory.list_of_row({offsets, 2});
+    memory.run();
+    CHECK(copy[1] == first);
+    CHECK(list[1] == (first == 2 ? 0 : 1));
+    memory.reset();
+  }
+}
+
 TEST_CASE("memory: sums by one index into matrices of different heights have a plan each") {
   CudaMemory memory(Precision::f32);
   const std::vector<std::int32_t> index{0, 2, 2};

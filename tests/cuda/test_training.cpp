@@ -99,9 +99,9 @@ std::string bytes_of(const std::string& path) {
 
 // Trains up to `steps` steps into `name`, anew or further, and returns the bytes of the model and of the state.
 std::pair<std::string, std::string> run(const World& world, const Device& device, std::int64_t steps, const std::string& name, bool resume,
-                                        DeviceMemory::Tables tables = kResident) {
+                                        DeviceMemory::Tables tables = kResident, int threads = 1) {
   const data::Dataset data = world.open();
-  ThreadPool pool(1);
+  ThreadPool pool(threads);
   Config config = small_config();
   config.train.max_steps = steps;
   TrainOptions options;
@@ -182,6 +182,33 @@ TEST_CASE("training on a device: 7 + resume + 5 steps are 12, from within an epo
     CHECK(apart < 1e-2 * size);
     const auto a = mixed.at("last_step.item.id").bytes, b = one.at("last_step.item.id").bytes;
     CHECK(std::equal(a.begin(), a.end(), b.begin(), b.end()));
+  }
+}
+
+TEST_CASE("training on a device: who builds the batches ahead changes no bit, resumed or not, over epochs' ends") {
+  const World world(60);
+  const auto whole = run(world, cuda_device(), 14, "one", false);
+  CHECK(run(world, cuda_device(), 14, "four", false, kResident, 4) == whole);
+  run(world, cuda_device(), 3, "parts", false, kResident, 4);
+  run(world, cuda_device(), 9, "parts", true, kResident, 2);
+  CHECK(run(world, cuda_device(), 14, "parts", true, kResident, 4) == whole);
+}
+
+TEST_CASE("training on a device: steps that were announced are those of steps that were not") {
+  const World world(60);
+  const data::Dataset data = world.open();
+  ThreadPool pool(3);
+  std::vector<float> last;
+  for (const bool announced : {false, true}) {
+    Trainer trainer(small_config(), data, pool, {&cuda_device()});
+    const auto requests = std::span(trainer.training_requests()).first(30);
+    if (announced) trainer.announce(requests);
+    for (std::size_t at = 0; at < 30; at += 8) trainer.step(requests.subspan(at, std::min<std::size_t>(8, 30 - at)));
+    trainer.step(requests.first(5));
+    trainer.to_host();
+    const auto dense = trainer.parameters().dense<float>();
+    if (announced) CHECK(std::equal(dense.begin(), dense.end(), last.begin(), last.end()));
+    last.assign(dense.begin(), dense.end());
   }
 }
 
