@@ -49,14 +49,6 @@ TEST_CASE("memory: no lists need no offsets") {
   CHECK(memory.list_of_row({nullptr, 0}) != nullptr);
 }
 
-TEST_CASE("memory: sums by one index into matrices of different heights have a plan each") {
-  CudaMemory memory(Precision::f32);
-  const std::vector<std::int32_t> index{0, 2, 2};
-  CHECK(memory.row_sums(index.data(), 3, 3).idles == 1);
-  CHECK(memory.row_sums(index.data(), 3, 10).idles == 8);
-  CHECK(memory.row_sums(index.data(), 3, 3).idles == 1);
-}
-
 TEST_CASE("memory: products that cuBLASLt refuses are made all the same") {
   for (const std::int64_t n : {1, 5}) {
     for (const std::int64_t k : {1, 40}) {
