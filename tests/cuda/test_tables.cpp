@@ -26,31 +26,32 @@ struct Tables {
 
 // What a batch gives: bags of ids of the wide table, single ids of the narrow one, and some of these a second time.
 struct Batch {
+  static constexpr std::size_t kBags = 400, kSingle = 900, kAgain = 200;
   explicit Batch(std::size_t seed) {
-    for (std::size_t bag = 0; bag < 40; ++bag) {
-      for (std::size_t i = 0; i < (bag + seed) % 4; ++i) ids.push_back(static_cast<std::int32_t>((bag * i + seed) % 50));
+    for (std::size_t bag = 0; bag < kBags; ++bag) {
+      for (std::size_t i = 0; i < (bag + seed) % (3 + seed % 3); ++i) ids.push_back(static_cast<std::int32_t>((bag * i + seed) % 50));
       offsets.push_back(static_cast<std::int32_t>(ids.size()));
     }
-    for (std::size_t i = 0; i < 90; ++i) single.push_back(static_cast<std::int32_t>((i * i * 7 + seed * 31) % 300));
+    for (std::size_t i = 0; i < kSingle; ++i) single.push_back(static_cast<std::int32_t>((i * i * 7 + seed * 31) % 300));
     for (std::size_t i = 0; i < dy.size(); ++i) dy[i] = static_cast<float>((i + seed) % 9) - 4;
   }
   void touch(CudaMemory& memory) const {
-    memory.touch({0, offsets.data(), ids.data(), 40, false, dy.data(), 7});
-    memory.touch({2, nullptr, single.data(), 90, false, dy.data(), 2});
-    memory.touch({2, nullptr, single.data(), 20, false, dy.data() + 50, 2});
+    memory.touch({0, offsets.data(), ids.data(), static_cast<std::int32_t>(kBags), false, dy.data(), 7});
+    memory.touch({2, nullptr, single.data(), static_cast<std::int32_t>(kSingle), false, dy.data(), 2});
+    memory.touch({2, nullptr, single.data(), static_cast<std::int32_t>(kAgain), false, dy.data() + 50, 2});
   }
   void expect(std::vector<std::vector<float>>& rows) const {
-    for (std::size_t bag = 0; bag < 40; ++bag) {
+    for (std::size_t bag = 0; bag < kBags; ++bag) {
       for (std::int32_t i = offsets[bag]; i < offsets[bag + 1]; ++i) add(rows[0], ids[static_cast<std::size_t>(i)], 7, dy.data() + 7 * bag);
     }
-    for (std::size_t i = 0; i < 90; ++i) add(rows[2], single[i], 2, dy.data() + 2 * i);
-    for (std::size_t i = 0; i < 20; ++i) add(rows[2], single[i], 2, dy.data() + 50 + 2 * i);
+    for (std::size_t i = 0; i < kSingle; ++i) add(rows[2], single[i], 2, dy.data() + 2 * i);
+    for (std::size_t i = 0; i < kAgain; ++i) add(rows[2], single[i], 2, dy.data() + 50 + 2 * i);
   }
   static void add(std::vector<float>& table, std::int32_t row, std::size_t d, const float* from) {
     for (std::size_t c = 0; c < d; ++c) table[static_cast<std::size_t>(row) * d + c] += from[c];
   }
   Numbers offsets{0}, ids, single;
-  std::vector<float> dy = std::vector<float>(300);
+  std::vector<float> dy = std::vector<float>(7 * kBags);
 };
 
 }  // namespace
@@ -122,5 +123,5 @@ TEST_CASE("tables: other ids, and another number of them, are no other commands:
     }
   }
   CHECK(memory.replays().hits + memory.replays().misses == kSteps);
-  CHECK(memory.replays().misses <= 6);  // each half of what is staged: once noted, once captured; and once more where room had to grow
+  CHECK(memory.replays().misses <= 6);  // for each half of what is staged: once noted, once captured, and once before room had grown
 }
