@@ -110,7 +110,8 @@ __global__ void count_runs(const std::int32_t* count, const std::int32_t* keys, 
   }
 }
 
-__global__ void name_runs(const std::int32_t* count, const std::int32_t* keys, const std::int32_t* counts, std::int32_t* key, std::int32_t* of) {
+__global__ void name_runs(const std::int32_t* count, const std::int32_t* keys, const std::int32_t* counts, std::int32_t* key, std::int32_t* begin_of,
+                          std::int32_t* of) {
   for (std::int64_t tile = first_warp(); tile < tiles_of(count); tile += warp_stride()) {
     const Tile at = tile_at(tile, count);
     std::int32_t runs = counts[tile];
@@ -120,7 +121,7 @@ __global__ void name_runs(const std::int32_t* count, const std::int32_t* keys, c
       const bool begins = (begin >> lane() & 1) != 0;
       const std::int32_t run = runs + lanes_before(begin) + begins - 1;
       if (i < at.end) of[i] = run;
-      if (begins) key[run] = keys[i];
+      if (begins) key[run] = keys[i], begin_of[run] = static_cast<std::int32_t>(i);
       runs += __popc(begin);
     }
   }
@@ -154,11 +155,12 @@ SortedKeys sort_keys(CudaMemory& memory, const std::int32_t* keys, const std::in
 
 Runs number_runs(CudaMemory& memory, const std::int32_t* keys, const std::int32_t* count, std::int64_t room, std::int64_t most) {
   const std::int64_t tiles = ceil_div(room, kTile);
-  std::int32_t *counts = numbers(memory, tiles), *runs = numbers(memory, 1), *key = numbers(memory, std::min(room, most)), *of = numbers(memory, room);
+  std::int32_t *counts = numbers(memory, tiles), *runs = numbers(memory, 1), *of = numbers(memory, room);
+  std::int32_t *key = numbers(memory, std::min(room, most)), *begin = numbers(memory, std::min(room, most));
   launch_warps(memory, count_runs, tiles, count, keys, counts);
   launch_warps(memory, scan_tiles, 1, count, 1, tiles, counts, runs);
-  launch_warps(memory, name_runs, tiles, count, keys, counts, key, of);
-  return {runs, key, of};
+  launch_warps(memory, name_runs, tiles, count, keys, counts, key, begin, of);
+  return {runs, key, begin, of};
 }
 
 }  // namespace piano::cuda

@@ -18,9 +18,9 @@ struct SortedKeys {
 SortedKeys sort_keys(CudaMemory& memory, const std::int32_t* keys, const std::int32_t* count, std::int64_t room, std::int64_t limit);
 
 struct Runs {
-  const std::int32_t* count;  // of runs
-  const std::int32_t* key;    // (room for runs): each one's
-  const std::int32_t* of;     // (room): of each key, the number of its run
+  const std::int32_t* count;        // of runs
+  const std::int32_t *key, *begin;  // (room for runs): each one's key, and where it begins
+  const std::int32_t* of;           // (room): of each key, the number of its run
 };
 
 // Of sorted keys, of which no more than `most` differ.

@@ -52,18 +52,21 @@ void check_sorted(const Numbers& keys, std::int64_t limit, std::size_t spare) {
   const SortedKeys sorted = sort_keys(memory, at.there, at.count, at.room, limit);
   const Runs runs = number_runs(memory, sorted.key, at.count, at.room, limit);
   memory.run();
-  Numbers places(keys.size()), expected, run_keys, run_of;
+  Numbers places(keys.size()), expected, run_keys, run_begins, run_of;
   std::iota(places.begin(), places.end(), 0);
   std::stable_sort(places.begin(), places.end(), [&](std::int32_t a, std::int32_t b) { return keys[static_cast<std::size_t>(a)] < keys[static_cast<std::size_t>(b)]; });
   for (const std::int32_t place : places) {
     expected.push_back(keys[static_cast<std::size_t>(place)]);
-    if (run_keys.empty() || run_keys.back() != expected.back()) run_keys.push_back(expected.back());
+    if (run_keys.empty() || run_keys.back() != expected.back()) {
+      run_keys.push_back(expected.back()), run_begins.push_back(static_cast<std::int32_t>(expected.size()) - 1);
+    }
     run_of.push_back(static_cast<std::int32_t>(run_keys.size()) - 1);
   }
   CHECK(read(memory, sorted.key, keys.size()) == expected);
   CHECK(read(memory, sorted.place, keys.size()) == places);
   CHECK(read(memory, runs.count, 1) == Numbers{static_cast<std::int32_t>(run_keys.size())});
   CHECK(read(memory, runs.key, run_keys.size()) == run_keys);
+  CHECK(read(memory, runs.begin, run_keys.size()) == run_begins);
   CHECK(read(memory, runs.of, keys.size()) == run_of);
 }
 
