@@ -116,8 +116,8 @@ StepReport DeviceSteps::step(std::span<const std::int64_t> requests, const LossC
   }
   std::vector<Tensor> scalars{total};
   for (const std::size_t t : terms_) scalars.push_back(terms[t]);
-  optimiser_->step(parts_.optimiser.begin_step(), scalars);
-  for (std::size_t t = 0; t < gradients_.tables.size(); ++t) parts_.optimiser.moved(t, optimiser_->rows(t));
+  const AdamWArgs args = parts_.optimiser.begin_step();
+  optimiser_->step(parts_.optimiser.steps(), args, scalars);
   return reported_ + 1 < parts_.optimiser.steps() ? report() : StepReport{};
 }
 

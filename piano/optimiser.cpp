@@ -135,16 +135,12 @@ AdamWArgs Optimiser::begin_step() {
   return args;
 }
 
-void Optimiser::moved(std::size_t table, std::span<const std::int32_t> rows) {
-  for (const std::int32_t row : rows) tables_[table].last_step[static_cast<std::size_t>(row)] = steps_;
-}
-
 std::vector<DeviceOptimiser::Moments> Optimiser::moments() {
   std::vector<DeviceOptimiser::Moments> moments;
   for (const Parameter& p : store_.parameters()) {
     const std::size_t at = p.offset * size_of(store_.dtype());
-    moments.push_back(p.is_table ? DeviceOptimiser::Moments{tables_[p.table].m.data(), tables_[p.table].v.data()}
-                                 : DeviceOptimiser::Moments{m_.data() + at, v_.data() + at});
+    moments.push_back(p.is_table ? DeviceOptimiser::Moments{tables_[p.table].m.data(), tables_[p.table].v.data(), tables_[p.table].last_step.data()}
+                                 : DeviceOptimiser::Moments{m_.data() + at, v_.data() + at, nullptr});
   }
   return moments;
 }

@@ -34,10 +34,9 @@ class Optimiser {
   // row gradients together, and moves the parameters. Returns the norm before clipping; when it is not finite nothing moved.
   double step(std::span<Gradients> accumulators, ThreadPool& pool);
 
-  // The host's part of a step that a device takes (engine/core/device_optimiser.h): counts it and gives its numbers; notes which rows it moves; and the
-  // moments that the device takes over, and gives back.
+  // The host's part of a step that a device takes (engine/core/device_optimiser.h): counts it and gives its numbers; and what the device takes over, and
+  // gives back.
   AdamWArgs begin_step();
-  void moved(std::size_t table, std::span<const std::int32_t> rows);
   std::vector<DeviceOptimiser::Moments> moments();
 
   // catchup: replays what `rows` of a table have missed, so that they can be read. Does nothing in the other modes.

@@ -57,7 +57,7 @@ class DeviceReport {
     show({{"the device", "copy GB/s", "matrix product TFLOP/s"}, {device_.name, shown(copy_, 0), number_text(1e-3 * matrix_.median(), 1)}}, "lrr");
   }
 
-  // Bytes as the op table counts them: what is read and written once. A backward counts as twice its forward.
+  // Bytes as the op table counts them: what is read and written once. A backward counts as twice its forward, or as the case says.
   void ops() {
     std::vector<std::vector<std::string>> table{{"memory-bound op", "case", "forward us", "GB/s", "of the copy", "backward us", "GB/s", "of the copy"}};
     for (const BenchOp& op : memory_bound_ops(sizes_.rows, sizes_.table)) {

@@ -22,7 +22,7 @@ class DeviceBench {
 
   // Inputs lie on the device as parameters until the next call. `op` outlives it.
   struct OpTimes {
-    double forward = 0, backward = 0;     // seconds; backward 0: there is none to time
+    double forward = 0, backward = 0;     // seconds; of a table, backward has the step of AdamW that moves its rows
     OpCost cost;                          // of one forward
   };
   OpTimes time(const BenchOp& op);

@@ -42,6 +42,19 @@ __device__ inline T warp_max(T v) {
   return v;
 }
 
+// Sum over the lanes up to this one.
+template <class T>
+__device__ inline T warp_scan(T v) {
+  for (int step = 1; step < 32; step *= 2) {
+    const T other = __shfl_up_sync(kAllLanes, v, step);
+    if (lane() >= step) v += other;
+  }
+  return v;
+}
+
+// How many lanes before this one are among `lanes`.
+__device__ inline int lanes_before(unsigned lanes) { return __popc(lanes & ((1u << lane()) - 1)); }
+
 // The block's dynamic shared memory.
 template <class T>
 __device__ inline T* shared_memory() {

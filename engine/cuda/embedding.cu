@@ -1,5 +1,5 @@
 // embedding_sum: a warp for each bag. Backward notes down what was touched; the rows' gradients are added up once, for all ops that read a table
-// (CudaMemory::table_gradient).
+// (CudaMemory::table_gradients).
 #include "engine/cuda/device_code.h"
 #include "engine/cuda/node.h"
 #include "engine/ops/ops.h"

@@ -87,7 +87,7 @@ void linear_backward(const Context& context, Node& node) {
   std::int64_t rows = s.rows;
   if (s.shared > 0) {
     float* sums = floats(context, s.lists * s.out);
-    sum_rows(context, memory.row_sums(args.index, s.rows, s.lists), dz, nullptr, s.out, sums, true);
+    sum_rows(memory, memory.row_sums(args.index, s.rows, s.lists), dz, s.out, sums, true);
     dz = sums, rows = s.lists;
     if (dshared) product(memory, s.lists, s.shared, s.out, {dz, s.out, false}, {w + s.in, s.w_stride(), false}, nullptr, dshared.to, s.shared, !dshared.fresh);
     if (dw) {

@@ -255,12 +255,6 @@ const std::int32_t* CudaMemory::list_of_row(Ragged lists) {
   return found;
 }
 
-const RowSums& CudaMemory::row_sums(const std::int32_t* index, std::int64_t n, std::int64_t targets) {
-  const auto [place, is_new] = row_sums_.try_emplace({index, n, targets});
-  if (is_new) place->second = make_row_sums({index, static_cast<std::size_t>(n)}, targets);
-  return place->second;
-}
-
 // ---- parameters
 
 void CudaMemory::keep(const ParameterStore& store, Tables tables) {
@@ -282,8 +276,8 @@ void CudaMemory::keep(const ParameterStore& store, Tables tables) {
   dense_gradients_ = static_cast<float*>(parameters_.allocate(elements * sizeof(float)));
   dense_elements_ = static_cast<std::int64_t>(elements);
   for (float* array : {dense_, dense_gradients_}) check(cudaMemsetAsync(array, 0, elements * sizeof(float), stream_.handle), "memset");
-  table_values_.assign(store.table_count(), nullptr), place_of_row_.clear();
-  for (std::size_t t = 0; t < store.table_count(); ++t) place_of_row_.emplace_back(static_cast<std::size_t>(store.table_shape(t).rows()), -1);
+  number_rows();
+  table_values_.assign(store.table_count(), nullptr);
   for (const Parameter& p : store.parameters()) {
     if (!p.is_table) continue;
     const std::size_t bytes = static_cast<std::size_t>(p.shape.elements()) * sizeof(float);
@@ -303,71 +297,5 @@ void* CudaMemory::value(const Parameter& p) const {
 }
 
 void* CudaMemory::gradient(const Parameter& p) const { return dense_gradients_ + places_[static_cast<std::size_t>(&p - store_->parameters().data())]; }
-
-CudaMemory::TableRows CudaMemory::table_rows(const void* table, const std::int32_t* ids, std::int64_t n) {
-  if (!tables_on_host_) return {static_cast<const float*>(table), copy_of(ids, n)};
-  const auto t = static_cast<std::size_t>(std::find(table_values_.begin(), table_values_.end(), table) - table_values_.begin());
-  const auto d = static_cast<std::size_t>(store_->table_shape(t).cols());
-  std::vector<std::int32_t>& place_of = place_of_row_[t];
-  std::vector<std::int32_t> rows, places;
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::int32_t& place = place_of[static_cast<std::size_t>(ids[i])];
-    if (place < 0) place = static_cast<std::int32_t>(rows.size()), rows.push_back(ids[i]);
-    places.push_back(place);
-  }
-  const Staged copy = stage(rows.size() * d * sizeof(float));
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    place_of[static_cast<std::size_t>(rows[r])] = -1;
-    std::memcpy(static_cast<float*>(copy.host) + r * d, table_values_[t] + static_cast<std::size_t>(rows[r]) * d, d * sizeof(float));
-  }
-  return {static_cast<const float*>(copy.device), staged_copy<std::int32_t>(places)};
-}
-
-CudaMemory::TableGradient CudaMemory::table_gradient(std::size_t table) {
-  TableGradient gradient;
-  std::vector<std::int32_t>& place_of = place_of_row_[table];
-  std::vector<std::int32_t> target;         // (entries): place of its row
-  std::vector<const float*> from;           // (entries)
-  std::vector<float> factor;
-  for (const Touch& touch : touches_) {
-    if (touch.table != table) continue;
-    gradient.d = touch.d;
-    for (std::int32_t r = 0; r < touch.rows; ++r) {
-      const std::int32_t begin = touch.offsets == nullptr ? r : touch.offsets[r], end = touch.offsets == nullptr ? r + 1 : touch.offsets[r + 1];
-      for (std::int32_t i = begin; i < end; ++i) {
-        std::int32_t& place = place_of[static_cast<std::size_t>(touch.ids[i])];
-        if (place < 0) {
-          place = static_cast<std::int32_t>(gradient.rows.size());
-          gradient.rows.push_back(touch.ids[i]);
-        }
-        target.push_back(place);
-        from.push_back(touch.dy + r * touch.d);
-        factor.push_back(touch.mean ? 1.0f / static_cast<float>(end - begin) : 1.0f);
-      }
-    }
-  }
-  for (const std::int32_t row : gradient.rows) place_of[static_cast<std::size_t>(row)] = -1;
-  if (gradient.d == 0) return {};
-  gradient.room = room_for(static_cast<std::int64_t>(gradient.rows.size()));
-  gradient.sums = static_cast<float*>(allocate(static_cast<std::size_t>(gradient.room * gradient.d) * sizeof(float)));
-  const auto count = static_cast<std::int32_t>(gradient.rows.size());
-  gradient.count = staged_copy<std::int32_t>({&count, 1}), gradient.row = staged_copy<std::int32_t>(gradient.rows);
-  Context context;
-  context.memory = this;
-  sum_rows(context, make_row_sums(target, gradient.room), staged_copy<const float*>(from), staged_copy<float>(factor), gradient.d, gradient.sums, true);
-  return gradient;
-}
-
-void CudaMemory::read_row_gradients(std::span<RowGradients> tables) {
-  for (std::size_t t = 0; t < tables.size(); ++t) {
-    const TableGradient gradient = table_gradient(t);
-    std::vector<float> sums(gradient.rows.size() * static_cast<std::size_t>(gradient.d));
-    read(sums.data(), gradient.sums, sums.size() * sizeof(float));
-    for (std::size_t i = 0; i < gradient.rows.size(); ++i) {
-      auto* to = static_cast<float*>(tables[t].at(gradient.rows[i]));
-      for (std::int64_t c = 0; c < gradient.d; ++c) to[c] += sums[i * static_cast<std::size_t>(gradient.d) + static_cast<std::size_t>(c)];
-    }
-  }
-}
 
 }  // namespace piano::cuda

@@ -134,25 +134,29 @@ class CudaMemory final : public DeviceMemory {
   // (rows): the list that each row belongs to.
   const std::int32_t* list_of_row(Ragged lists);
   // For adding up rows by an index: made once for each index and number of targets until reset().
-  const RowSums& row_sums(const std::int32_t* index, std::int64_t n, std::int64_t targets);
-  RowSums make_row_sums(std::span<const std::int32_t> index, std::int64_t targets);
+  const RowSums& row_sums(const std::int32_t* index, std::int64_t n, std::int64_t targets);  // row_sums.cu
+
+  // ---- embedding tables: tables.cu
 
   // A table as an op reads it: its rows, and of each of n ids which row that is. Of a table in the host's memory: a copy of what the ids name.
   struct TableRows { const float* rows; const std::int32_t* places; };
   TableRows table_rows(const void* table, const std::int32_t* ids, std::int64_t n);
 
   // The gradient of a table's rows that one op adds: of each id of each bag, dy's row of the bag times the bag's factor.
-  struct Touch { std::size_t table; const std::int32_t *offsets, *ids; std::int32_t rows; bool mean; const float* dy; std::int64_t d; };
+  struct Touch { std::size_t table; const std::int32_t *offsets, *ids; std::int32_t rows; bool mean; const float* dy; std::int64_t d; };  // rows: bags
   void touch(const Touch& touch) { touches_.push_back(touch); }
-  // What was touched of a table since reset(), each row once and in order: in the host's memory, and on the device (row, and how many in *count).
-  // sums (room, d), of which the first rows.size() are written. Nothing (d = 0) when no op touched the table.
-  struct TableGradient {
-    std::vector<std::int32_t> rows;
-    const std::int32_t *count = nullptr, *row = nullptr;
-    float* sums = nullptr;
-    std::int64_t room = 0, d = 0;
+  // The rows touched since reset() of all tables together, each once, ascending, and their gradients. Rows are numbered through all tables: those of
+  // table t are first_row(t) and on. All of it is the device's: the host knows neither rows nor how many.
+  struct TableGradients {
+    const std::int32_t *count = nullptr, *row = nullptr;  // (1), (room)
+    float* sums = nullptr;                                // (room, d), of which *count rows are written; 0 in columns that a row's table does not have
+    std::int64_t room = 0, d = 0;                         // d: the widest table's; room 0: no op touched a table
   };
-  TableGradient table_gradient(std::size_t table);
+  TableGradients table_gradients();
+  std::int32_t first_row(std::size_t table) const { return first_rows_[table]; }  // first_row(tables): how many there are
+  struct TableRow { std::size_t table; std::int32_t row; std::int64_t d; };
+  TableRow table_row(std::int32_t row) const;
+  std::vector<std::int32_t> touched_rows();  // with tables in the host's memory: the same rows, for the host to bring
 
   // What keep() put here. Dense parameters lie in one array, each from a multiple of kGrain elements on; what is between them is 0, and its gradient.
   const ParameterStore& store() const { return *store_; }
@@ -185,6 +189,7 @@ class CudaMemory final : public DeviceMemory {
   };
   const void* copy_once(const void* from, std::size_t bytes);
   void bring_staged();
+  void number_rows();
 
   Precision precision_;
   Stream stream_, copies_;             // first made, last destroyed
@@ -207,9 +212,11 @@ class CudaMemory final : public DeviceMemory {
   std::map<std::pair<const void*, std::int64_t>, const std::int32_t*> list_of_row_;
   std::map<std::tuple<const void*, std::int64_t, std::int64_t>, RowSums> row_sums_;  // by index, its length and targets
   std::vector<Touch> touches_;
-  std::vector<std::vector<std::int32_t>> place_of_row_;  // by table: place among the rows touched, or -1
+  std::vector<std::int32_t> place_of_row_;  // with tables in the host's memory, by numbered row: -1, but while rows are collected
 
   std::vector<float*> table_values_;   // by table
+  std::vector<std::int32_t> first_rows_;  // (tables + 1)
+  std::int64_t widest_ = 0;            // of the tables' columns
   bool tables_on_host_ = false;
   std::vector<std::size_t> places_;    // of dense parameters: first element, by their place in the store's flat array
   float *dense_ = nullptr, *dense_gradients_ = nullptr;

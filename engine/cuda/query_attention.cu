@@ -1,10 +1,9 @@
 // Attention of one query a list, in parts: split_heads, merge_heads, attention_weights, match_sum.
 #include <algorithm>
-#include <cstring>
-#include <numeric>
 
 #include "engine/cuda/device_code.h"
 #include "engine/cuda/node.h"
+#include "engine/cuda/sort.h"
 #include "engine/ops/ops.h"
 
 namespace piano::cuda {
@@ -145,87 +144,82 @@ void attention_weights_backward(const Context& context, Node& node) {
 
 // ---- match_sum: p (keys, heads) -> out (rows, heads * columns)
 
-// Matches that share a target, one after another. On the device.
-struct Groups {
-  std::int64_t count = 0;              // empty ones behind them included
-  const std::int32_t *target, *begin;  // (count), (count + 1)
-  const std::int32_t *from;            // (matches): sorted by target, where each one's number comes from
+// Matches on the device: (n) each, the place (row, column) of the output being row * columns + column.
+struct MatchesThere {
+  const std::int32_t *count, *keys, *places;
+  std::int64_t room;  // for n
 };
 
-// target(x) in 0 .. targets-1 and from(x) of each match x.
-template <class Target, class From>
-Groups group(CudaMemory& memory, std::int32_t matches, std::int64_t targets, Target target, From from) {
-  std::vector<std::int32_t> end(static_cast<std::size_t>(targets) + 1, 0);  // counts, then where each target's next match goes
-  for (std::int32_t x = 0; x < matches; ++x) ++end[static_cast<std::size_t>(target(x)) + 1];
-  Groups groups;
-  for (const std::int32_t size : end) groups.count += size > 0;
-  groups.count = memory.room_for(groups.count);
-  const auto staged = [&](std::int64_t n) {
-    const DeviceMemory::Staged place = memory.stage(static_cast<std::size_t>(n) * sizeof(std::int32_t));
-    return std::pair{static_cast<std::int32_t*>(place.host), static_cast<const std::int32_t*>(place.device)};
-  };
-  const auto [group_target, target_there] = staged(groups.count + 1);  // written before it is known whether there is another group
-  const auto [group_begin, begin_there] = staged(groups.count + 1);
-  const auto [sorted, sorted_there] = staged(matches);
-  std::int32_t g = 0, at = 0;
-  for (std::size_t t = 0; t < static_cast<std::size_t>(targets); ++t) {
-    const std::int32_t size = end[t + 1];
-    end[t] = at;
-    group_target[g] = static_cast<std::int32_t>(t), group_begin[g] = at;
-    g += size > 0, at += size;
-  }
-  std::fill(group_begin + g, group_begin + groups.count + 1, at);
-  for (std::int32_t x = 0; x < matches; ++x) sorted[end[static_cast<std::size_t>(target(x))]++] = from(x);
-  groups.target = target_there, groups.begin = begin_there, groups.from = sorted_there;
-  return groups;
+__global__ void find_places(const std::int32_t* count, int columns, const std::int32_t* row, const std::int32_t* column, std::int32_t* place) {
+  for (std::int64_t x = first_element(); x < *count; x += element_stride()) place[x] = row[x] * columns + column[x];
 }
 
-// A place (row, column) of the output is row * columns + column; head h's number lies at row * heads * columns + h * columns + column.
+MatchesThere matches_of(CudaMemory& memory, const MatchSumArgs& args) {
+  const Matches& m = args.matches;
+  const std::int32_t n = m.size();
+  const std::int64_t room = memory.room_for(n);
+  auto* places = static_cast<std::int32_t*>(memory.allocate(static_cast<std::size_t>(room) * sizeof(std::int32_t)));
+  const std::int32_t* count = memory.staged_copy<std::int32_t>({&n, 1});
+  launch_elements(memory, find_places, room, count, args.columns, memory.copy_of(m.rows, n), memory.copy_of(m.columns, n), places);
+  return {count, memory.copy_of(m.keys, n), places, room};
+}
+
+// Those that share a target, one after another.
+struct Groups {
+  const std::int32_t *count, *target, *begin;  // how many groups there are; each one's
+  const std::int32_t *matches, *match;         // how many matches there are; sorted by target
+  std::int64_t room;                           // for groups
+  __device__ std::int32_t end(std::int64_t g) const { return g + 1 < *count ? begin[g + 1] : *matches; }
+};
+
+Groups group(CudaMemory& memory, const MatchesThere& m, const std::int32_t* target_of, std::int64_t targets) {
+  const SortedKeys sorted = sort_keys(memory, target_of, m.count, m.room, targets);
+  const Runs runs = number_runs(memory, sorted.key, m.count, m.room, targets);
+  return {runs.count, runs.key, runs.begin, m.count, sorted.place, std::min(m.room, targets)};
+}
+
+// Head h's number of a place lies at row * heads * columns + h * columns + column.
 __device__ inline std::int64_t place_of_head(std::int64_t place, int columns, int heads, int h) {
   return (place / columns * heads + h) * columns + place % columns;
 }
 
-__global__ void sum_matches(Groups groups, int heads, int columns, const float* p, float* y) {
-  for (std::int64_t i = first_element(); i < groups.count * heads; i += element_stride()) {
+__global__ void sum_matches(Groups groups, const std::int32_t* keys, int heads, int columns, const float* p, float* y) {
+  for (std::int64_t i = first_element(); i < std::int64_t{*groups.count} * heads; i += element_stride()) {
     const auto g = i / heads;
     const int h = static_cast<int>(i % heads);
-    if (groups.begin[g] == groups.begin[g + 1]) continue;
     float sum = 0;
-    for (std::int32_t x = groups.begin[g]; x < groups.begin[g + 1]; ++x) sum += p[std::int64_t{groups.from[x]} * heads + h];
+    for (std::int32_t x = groups.begin[g]; x < groups.end(g); ++x) sum += p[std::int64_t{keys[groups.match[x]]} * heads + h];
     y[place_of_head(groups.target[g], columns, heads, h)] = sum;
   }
 }
 
-__global__ void spread_matches(Groups groups, int heads, int columns, const float* dy, Gradient dp) {
-  for (std::int64_t i = first_element(); i < groups.count * heads; i += element_stride()) {
+__global__ void spread_matches(Groups groups, const std::int32_t* places, int heads, int columns, const float* dy, Gradient dp) {
+  for (std::int64_t i = first_element(); i < std::int64_t{*groups.count} * heads; i += element_stride()) {
     const auto g = i / heads;
     const int h = static_cast<int>(i % heads);
-    if (groups.begin[g] == groups.begin[g + 1]) continue;
     float sum = 0;
-    for (std::int32_t x = groups.begin[g]; x < groups.begin[g + 1]; ++x) sum += dy[place_of_head(groups.from[x], columns, heads, h)];
+    for (std::int32_t x = groups.begin[g]; x < groups.end(g); ++x) sum += dy[place_of_head(places[groups.match[x]], columns, heads, h)];
     dp.to[std::int64_t{groups.target[g]} * heads + h] += sum;
   }
 }
 
 void match_sum_forward(const Context& context, Node& node) {
   const auto& args = args_of<MatchSumArgs>(node);
-  const Matches& m = args.matches;
   CudaMemory& memory = memory_of(context);
   const int heads = static_cast<int>(cols_of(node.inputs[0]));
   memory.zero(value_of(node.output), static_cast<std::size_t>(elements_of(node.output)) * sizeof(float));
-  const Groups groups = group(memory, m.size(), rows_of(node.output) * args.columns, [&](std::int32_t x) { return m.rows[x] * args.columns + m.columns[x]; },
-                              [&](std::int32_t x) { return m.keys[x]; });
-  launch_elements(memory, sum_matches, groups.count * heads, groups, heads, args.columns, value_of(node.inputs[0]), value_of(node.output));
+  const MatchesThere matches = matches_of(memory, args);
+  const Groups groups = group(memory, matches, matches.places, rows_of(node.output) * args.columns);
+  launch_elements(memory, sum_matches, groups.room * heads, groups, matches.keys, heads, args.columns, value_of(node.inputs[0]), value_of(node.output));
 }
 
 void match_sum_backward(const Context& context, Node& node) {
   const auto& args = args_of<MatchSumArgs>(node);
-  const Matches& m = args.matches;
   CudaMemory& memory = memory_of(context);
   const int heads = static_cast<int>(cols_of(node.inputs[0]));
-  const Groups groups = group(memory, m.size(), rows_of(node.inputs[0]), [&](std::int32_t x) { return m.keys[x]; },
-                              [&](std::int32_t x) { return m.rows[x] * args.columns + m.columns[x]; });
-  launch_elements(memory, spread_matches, groups.count * heads, groups, heads, args.columns, output_gradient(node), gradient_of(node, 0));
+  const MatchesThere matches = matches_of(memory, args);
+  const Groups groups = group(memory, matches, matches.keys, rows_of(node.inputs[0]));
+  launch_elements(memory, spread_matches, groups.room * heads, groups, matches.places, heads, args.columns, output_gradient(node), gradient_of(node, 0));
 }
 
 }  // namespace

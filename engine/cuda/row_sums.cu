@@ -1,132 +1,120 @@
 #include "engine/cuda/row_sums.h"
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <numeric>
-#include <vector>
-
 #include "engine/cuda/device_code.h"
 #include "engine/cuda/launch.h"
+#include "engine/cuda/sort.h"
 
 namespace piano::cuda {
 namespace {
 
-// Entries that one warp adds up of a target with so many: at most about as many as there are chunks to be added up then.
-std::int32_t chunk_of(std::int32_t size) { return std::max(64, static_cast<std::int32_t>(std::ceil(std::sqrt(static_cast<double>(size))))); }
+constexpr std::int64_t kChunk = 64;  // entries that one warp adds up
+constexpr int kAtOnce = 8;           // rows that it reads before it adds them
 
 struct RowsOfMatrix {
   const float* from;
-  const float* factors;
+  const std::int32_t* entry;  // null: row i is the i-th
   std::int64_t d;
-  __device__ const float* row(std::int32_t entry) const { return from + entry * d; }
-  __device__ float factor(std::int32_t entry) const { return factors == nullptr ? 1.0f : factors[entry]; }
+  __device__ Addend at(std::int64_t i) const { return {from + (entry == nullptr ? i : entry[i]) * d, 1.0f, static_cast<std::int32_t>(d)}; }
 };
 
 struct RowsAnywhere {
-  const float* const* rows;
-  const float* factors;
-  __device__ const float* row(std::int32_t entry) const { return rows[entry]; }
-  __device__ float factor(std::int32_t entry) const { return factors[entry]; }
+  const Addend* addends;
+  const std::int32_t* entry;
+  __device__ Addend at(std::int64_t i) const { return addends[entry[i]]; }
 };
 
-// One warp for each chunk, its lanes side by side along the columns.
+// What chunks give to targets that began before them, the next kernel's rows: row (chunks, d) and target (chunks), -1 where there is none.
+struct Heads {
+  float* row = nullptr;
+  std::int32_t* target = nullptr;
+};
+
+__device__ inline const float* from_lane(const float* p, int from) {
+  return reinterpret_cast<const float*>(__shfl_sync(kAllLanes, reinterpret_cast<unsigned long long>(p), from));
+}
+
+// A warp for each chunk and each 32 columns. There are *count / entries_each entries, rounded up; those with target -1 are none.
 template <class Rows>
-__global__ void sum_chunks(RowSums plan, Rows rows, std::int64_t d, float* out, float* partial, bool fresh) {
-  for (std::int64_t chunk = first_warp(); chunk < plan.chunks; chunk += warp_stride()) {
-    const std::int32_t target = plan.chunk_target[chunk], begin = plan.chunk_begin[chunk], end = plan.chunk_begin[chunk + 1];
-    if (begin == end) continue;
-    float* const to = target >= 0 ? out + target * d : partial + (-1 - target) * d;
-    for (std::int64_t c = lane(); c < d; c += 32) {
-      float sum = 0;
-      for (std::int32_t i = begin; i < end; ++i) {
-        const std::int32_t entry = plan.entries[i];
-        sum += rows.factor(entry) * rows.row(entry)[c];
+__global__ void sum_chunks(const std::int32_t* count, std::int64_t entries_each, const std::int32_t* target, Rows rows, std::int64_t d, float* out,
+                           bool fresh, Heads heads) {
+  const std::int64_t n = (*count + entries_each - 1) / entries_each, column_blocks = (d + 31) / 32;
+  for (std::int64_t piece = first_warp(); piece < (n + kChunk - 1) / kChunk * column_blocks; piece += warp_stride()) {
+    const std::int64_t chunk = piece / column_blocks, column = piece % column_blocks * 32 + lane();
+    const std::int64_t begin = chunk * kChunk, end = begin + kChunk < n ? begin + kChunk : n;
+    std::int32_t now = target[begin];
+    bool is_head = begin > 0 && now >= 0 && target[begin - 1] == now;
+    if (heads.target != nullptr && column == 0) heads.target[chunk] = is_head ? now : -1;
+    float sum = 0;
+    const auto go_on_with = [&](std::int32_t next) {
+      if (now >= 0 && column < d) {
+        if (is_head) heads.row[chunk * d + column] = sum;
+        else put(out + now * d + column, sum, fresh);
       }
-      put(to + c, sum, fresh || target < 0);
+      now = next, sum = 0, is_head = false;
+    };
+    for (std::int64_t first = begin; first < end; first += 32) {
+      const std::int64_t own = first + lane();
+      const std::int32_t own_target = own < end ? target[own] : -1;
+      const Addend addend = own_target >= 0 ? rows.at(own) : Addend{nullptr, 0.0f, 0};
+      for (int k = 0; k < 32 && first + k < end; k += kAtOnce) {
+        float values[kAtOnce];
+        for (int j = 0; j < kAtOnce; ++j) {
+          const float* const row = from_lane(addend.row, k + j);
+          const std::int32_t width = __shfl_sync(kAllLanes, addend.width, k + j);
+          values[j] = column < width ? row[column] : 0.0f;
+        }
+        for (int j = 0; j < kAtOnce; ++j) {
+          const std::int32_t next = __shfl_sync(kAllLanes, own_target, k + j);
+          if (next != now) go_on_with(next);
+          sum += __shfl_sync(kAllLanes, addend.factor, k + j) * values[j];
+        }
+      }
     }
-  }
-}
-
-__global__ void sum_partials(RowSums plan, std::int64_t d, const float* partial, float* out, bool fresh) {
-  for (std::int64_t split = first_warp(); split < plan.splits; split += warp_stride()) {
-    if (plan.split_begin[split] == plan.split_begin[split + 1]) continue;
-    for (std::int64_t c = lane(); c < d; c += 32) {
-      float sum = 0;
-      for (std::int32_t p = plan.split_begin[split]; p < plan.split_begin[split + 1]; ++p) sum += partial[p * d + c];
-      put(out + plan.split_target[split] * d + c, sum, fresh);
-    }
-  }
-}
-
-__global__ void zero_rows(std::int32_t n, const std::int32_t* rows, std::int64_t d, float* out) {
-  for (std::int64_t i = first_warp(); i < n; i += warp_stride()) {
-    if (rows[i] < 0) continue;
-    for (std::int64_t c = lane(); c < d; c += 32) out[rows[i] * d + c] = 0;
+    go_on_with(-1);
   }
 }
 
 template <class Rows>
-void sum(const Context& context, const RowSums& plan, Rows rows, std::int64_t d, float* out, bool fresh) {
-  CudaMemory& memory = memory_of(context);
-  auto* partial = plan.partials == 0 ? nullptr : static_cast<float*>(memory.allocate(static_cast<std::size_t>(plan.partials * d) * sizeof(float)));
-  if (fresh) launch_warps(memory, zero_rows, plan.idles, plan.idles, plan.idle, d, out);
-  launch_warps(memory, sum_chunks<Rows>, plan.chunks, plan, rows, d, out, partial, fresh);
-  launch_warps(memory, sum_partials, plan.splits, plan, d, partial, out, fresh);
+Heads launch_chunks(CudaMemory& memory, const RowSums& plan, std::int64_t entries_each, const std::int32_t* target, Rows rows, std::int64_t d, float* out,
+                    bool fresh) {
+  const std::int64_t chunks = ceil_div(ceil_div(plan.room, entries_each), kChunk);
+  Heads heads;
+  if (chunks > 1) {
+    heads.row = static_cast<float*>(memory.allocate(static_cast<std::size_t>(chunks * d) * sizeof(float)));
+    heads.target = static_cast<std::int32_t*>(memory.allocate(static_cast<std::size_t>(chunks) * sizeof(std::int32_t)));
+  }
+  launch_warps(memory, sum_chunks<Rows>, chunks * ceil_div(d, kWarp), plan.count, entries_each, target, rows, d, out, fresh, heads);
+  return heads;
+}
+
+template <class Rows>
+void sum(CudaMemory& memory, const RowSums& plan, Rows rows, std::int64_t d, float* out, bool fresh) {
+  Heads heads = launch_chunks(memory, plan, 1, plan.target, rows, d, out, fresh);
+  for (std::int64_t each = kChunk; heads.row != nullptr; each *= kChunk) {
+    heads = launch_chunks(memory, plan, each, heads.target, RowsOfMatrix{heads.row, nullptr, d}, d, out, false);
+  }
 }
 
 }  // namespace
 
-void sum_rows(const Context& context, const RowSums& plan, const float* from, const float* factors, std::int64_t d, float* out, bool fresh) {
-  sum(context, plan, RowsOfMatrix{from, factors, d}, d, out, fresh);
+void sum_rows(CudaMemory& memory, const RowSums& plan, const float* from, std::int64_t d, float* out, bool fresh) {
+  if (fresh) memory.zero(out, static_cast<std::size_t>(plan.targets * d) * sizeof(float));
+  sum(memory, plan, RowsOfMatrix{from, plan.entry, d}, d, out, fresh);
 }
 
-void sum_rows(const Context& context, const RowSums& plan, const float* const* rows, const float* factors, std::int64_t d, float* out, bool fresh) {
-  sum(context, plan, RowsAnywhere{rows, factors}, d, out, fresh);
+void sum_rows(CudaMemory& memory, const RowSums& plan, const Addend* addends, std::int64_t d, float* out) {
+  sum(memory, plan, RowsAnywhere{addends, plan.entry}, d, out, true);
 }
 
-RowSums CudaMemory::make_row_sums(std::span<const std::int32_t> index, std::int64_t targets) {
-  const auto staged = [&](std::size_t n) {
-    const Staged place = stage(n * sizeof(std::int32_t));
-    return std::pair{static_cast<std::int32_t*>(place.host), static_cast<const std::int32_t*>(place.device)};
-  };
-  const auto n = static_cast<std::size_t>(targets);
-  std::vector<std::int32_t> begin(n + 1, 0);  // of each target's entries
-  for (const std::int32_t t : index) ++begin[static_cast<std::size_t>(t) + 1];
-  RowSums plan;
-  for (std::size_t t = 0; t < n; ++t) {
-    const std::int32_t size = begin[t + 1], chunks = static_cast<std::int32_t>(ceil_div(size, chunk_of(size)));
-    plan.chunks += chunks;
-    plan.idles += size == 0;
-    if (chunks > 1) ++plan.splits, plan.partials += chunks;
-    begin[t + 1] += begin[t];
+const RowSums& CudaMemory::row_sums(const std::int32_t* index, std::int64_t n, std::int64_t targets) {
+  const auto [place, is_new] = row_sums_.try_emplace({index, n, targets});
+  if (is_new) {
+    const auto count = static_cast<std::int32_t>(n);
+    const std::int32_t* count_there = staged_copy<std::int32_t>({&count, 1});
+    const SortedKeys sorted = sort_keys(*this, copy_of(index, n), count_there, n, targets);
+    place->second = {sorted.key, sorted.place, count_there, n, targets};
   }
-  for (std::int32_t* pieces : {&plan.chunks, &plan.partials, &plan.splits, &plan.idles}) *pieces = static_cast<std::int32_t>(room_for(*pieces));
-  const auto [entries, entries_there] = staged(index.size());
-  const auto [chunk_begin, chunk_begin_there] = staged(static_cast<std::size_t>(plan.chunks) + 1);
-  const auto [chunk_target, chunk_target_there] = staged(static_cast<std::size_t>(plan.chunks));
-  const auto [split_begin, split_begin_there] = staged(static_cast<std::size_t>(plan.splits) + 1);
-  const auto [split_target, split_target_there] = staged(static_cast<std::size_t>(plan.splits));
-  const auto [idle, idle_there] = staged(static_cast<std::size_t>(plan.idles));
-  std::int32_t chunk = 0, split = 0, partial = 0, without = 0;
-  for (std::size_t t = 0; t < n; ++t) {
-    const auto target = static_cast<std::int32_t>(t);
-    const std::int32_t each = chunk_of(begin[t + 1] - begin[t]);
-    const bool many = begin[t + 1] - begin[t] > each;
-    if (many) split_target[split] = target, split_begin[split++] = partial;
-    if (begin[t + 1] == begin[t]) idle[without++] = target;
-    for (std::int32_t at = begin[t]; at < begin[t + 1]; at += each) {
-      chunk_begin[chunk] = at;
-      chunk_target[chunk++] = many ? -1 - partial++ : target;
-    }
-  }
-  std::fill(chunk_begin + chunk, chunk_begin + plan.chunks + 1, static_cast<std::int32_t>(index.size()));
-  std::fill(split_begin + split, split_begin + plan.splits + 1, partial);
-  std::fill(idle + without, idle + plan.idles, -1);
-  for (std::size_t e = 0; e < index.size(); ++e) entries[begin[static_cast<std::size_t>(index[e])]++] = static_cast<std::int32_t>(e);
-  plan.entries = entries_there, plan.chunk_begin = chunk_begin_there, plan.chunk_target = chunk_target_there;
-  plan.split_begin = split_begin_there, plan.split_target = split_target_there, plan.idle = idle_there;
-  return plan;
+  return place->second;
 }
 
 }  // namespace piano::cuda

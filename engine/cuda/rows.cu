@@ -26,8 +26,9 @@ void gather_rows_forward(const Context& context, Node& node) {
 void gather_rows_backward(const Context& context, Node& node) {
   const auto& index = args_of<GatherRowsArgs>(node).index;
   const Gradient dx = gradient_of(node, 0);
-  const RowSums& plan = memory_of(context).row_sums(index.data(), static_cast<std::int64_t>(index.size()), rows_of(node.inputs[0]));
-  sum_rows(context, plan, output_gradient(node), nullptr, cols_of(node.output), dx.to, dx.fresh);
+  CudaMemory& memory = memory_of(context);
+  const RowSums& plan = memory.row_sums(index.data(), static_cast<std::int64_t>(index.size()), rows_of(node.inputs[0]));
+  sum_rows(memory, plan, output_gradient(node), cols_of(node.output), dx.to, dx.fresh);
 }
 
 // Some of the matrices that lie side by side in a wide one: x[i] is its columns begin[i] .. begin[i] + width[i] - 1.

@@ -21,6 +21,13 @@ std::vector<OpCase> large_cases() {
   for (std::size_t i = 0; i < skewed.size(); ++i) skewed[i] = static_cast<std::int32_t>(i % 5 == 0 ? i % 30 : 3);
   for (std::int32_t b = 4; b <= 400; b += 4) bags.push_back(b);
   const Offsets short_and_long{0, 4, 4, 1604, 1630}, few_and_many{0, 5, 7, 107, 1620};  // kept and staged, staged, neither
+  // 1500 matches of 130 rows with 90 keys, some keys with many, each (row, column) that has any with several.
+  Offsets match_rows(1500), match_keys(1500), match_columns(1500);
+  const Offsets all_matches{0, 1500};
+  for (std::size_t x = 0; x < 1500; ++x) {
+    match_rows[x] = static_cast<std::int32_t>(x / 4 % 130), match_columns[x] = static_cast<std::int32_t>(x % 2);
+    match_keys[x] = static_cast<std::int32_t>(x % 5 == 0 ? 7 : x * x % 90);
+  }
   const Offsets queries{0, 300, 301, 431}, keys{0, 200, 500, 690}, lists{0, 260, 260, 300, 700};
   return {
       {"gather of few rows", {normal(4, 70)}, [=](const Context& c, std::span<const Tensor> in) { return gather_rows(c, in[0], few); }},
@@ -47,6 +54,9 @@ std::vector<OpCase> large_cases() {
        }},
       {"sums of long lists", {normal(700, 70), normal(700, 3)},
        [=](const Context& c, std::span<const Tensor> in) { return weighted_sum(c, in[0], in[1], ragged(lists)); }},
+      {"many matches", {normal(90, 3)}, [=](const Context& c, std::span<const Tensor> in) {
+         return match_sum(c, in[0], {all_matches.data(), match_rows.data(), match_keys.data(), match_columns.data(), 1}, 130, 2);
+       }},
       {"losses of many rows", {normal(700, 1), CaseInput{700, 1, false, false, [](std::int64_t i, double) { return i % 3 == 0 ? 1.0 : 0.0; }}},
        [=](const Context& c, std::span<const Tensor> in) {
          const Tensor rows = add(c, product_bce(c, in[0], in[0], in[1], in[1]), bce_with_logits(c, in[0], in[1], in[1]));

@@ -50,6 +50,17 @@ __global__ void some_leave_before_a_shuffle() {
   warp_sum(1.0f);
 }
 
+__global__ void vote(unsigned* ballots, unsigned* equal, int* scans) {
+  ballots[threadIdx.x] = __ballot_sync(kAllLanes, threadIdx.x % 3 == 0);
+  equal[threadIdx.x] = __match_any_sync(kAllLanes, static_cast<int>(threadIdx.x / 8 % 2));
+  scans[threadIdx.x] = warp_scan(static_cast<int>(threadIdx.x % 32));
+}
+
+__global__ void vote_and_shuffle() {
+  if (threadIdx.x % 2 == 0) __ballot_sync(kAllLanes, 1);
+  else __match_any_sync(0x55555555u, 1);
+}
+
 __global__ void two_shuffles() {
   if (threadIdx.x % 2 == 0) warp_sum(1.0f);
   else __syncwarp();
@@ -80,10 +91,29 @@ TEST_CASE("emulation: threads, blocks, shuffles, barriers, shared memory") {
   emulation::shuffle_threads(0);
 }
 
+TEST_CASE("emulation: votes, and sums up to a lane") {
+  for (const std::uint64_t order : {0, 1}) {
+    emulation::shuffle_threads(order);
+    std::vector<unsigned> ballots(64), equal(64);
+    std::vector<int> scans(64);
+    start(vote, dim3(1), dim3(64), 0, ballots.data(), equal.data(), scans.data());
+    CHECK(ballots[0] == 0b01001001001001001001001001001001u);
+    CHECK(ballots[31] == ballots[0]);
+    CHECK(ballots[32] == 0b10010010010010010010010010010010u);
+    CHECK(equal[3] == 0x00FF00FFu);
+    CHECK(equal[40] == 0xFF00FF00u);
+    CHECK(scans[0] == 0);
+    CHECK(scans[31] == 496);
+    CHECK(scans[34] == 3);
+  }
+  emulation::shuffle_threads(0);
+}
+
 TEST_CASE("emulation: what would hang a GPU, or be anybody's guess there, is an error") {
   CHECK_THROWS_AS(start(some_at_a_barrier, dim3(1), dim3(32), 0), std::runtime_error);
   CHECK_THROWS_AS(start(some_leave_before_a_shuffle, dim3(1), dim3(32), 0), std::runtime_error);
   CHECK_THROWS_AS(start(two_shuffles, dim3(1), dim3(32), 0), std::runtime_error);
+  CHECK_THROWS_AS(start(vote_and_shuffle, dim3(1), dim3(32), 0), std::runtime_error);
   CHECK_THROWS_AS(start(sum_all, dim3(1), dim3(20), 64, static_cast<float*>(nullptr)), std::runtime_error);  // a shuffle of a whole warp needs one
   CHECK_THROWS_AS(start(write_behind, dim3(1), dim3(1), 16, 4), std::runtime_error);
   start(write_behind, dim3(1), dim3(1), 16, 3);

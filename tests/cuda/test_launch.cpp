@@ -1,41 +1,11 @@
-// What can go wrong before a kernel runs: grids at their limits, and where threads and plans say that the work is.
+// What can go wrong before a kernel runs: grids at their limits, and where threads say that the work is.
 #include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cmath>
-#include <numeric>
-#include <vector>
 
 #include "engine/cuda/column_sums.h"
 #include "engine/cuda/device_code.h"
-#include "engine/cuda/row_sums.h"
 
 using namespace piano;
 using namespace piano::cuda;
-
-namespace {
-
-// The targets' sums as a plan's kernels would make them, of rows whose value is 1 + their place: what chunks and splits say, followed on the host.
-std::vector<double> follow(const RowSums& plan, std::int64_t targets) {
-  std::vector<double> out(static_cast<std::size_t>(targets), -1), partial(static_cast<std::size_t>(plan.partials));  // -1: nobody wrote it
-  const auto put = [&](std::int32_t target, double v) {
-    CHECK(out[static_cast<std::size_t>(target)] == -1);
-    out[static_cast<std::size_t>(target)] = v;
-  };
-  for (std::int32_t i = 0; i < plan.idles; ++i) put(plan.idle[i], 0);  // no repeats are expected: none is empty
-  for (std::int32_t c = 0; c < plan.chunks; ++c) {
-    double sum = 0;
-    for (std::int32_t i = plan.chunk_begin[c]; i < plan.chunk_begin[c + 1]; ++i) sum += 1 + plan.entries[i];
-    if (plan.chunk_target[c] >= 0) put(plan.chunk_target[c], sum);
-    else partial[static_cast<std::size_t>(-1 - plan.chunk_target[c])] += sum;
-  }
-  for (std::int32_t s = 0; s < plan.splits; ++s) {
-    put(plan.split_target[s], std::accumulate(partial.begin() + plan.split_begin[s], partial.begin() + plan.split_begin[s + 1], 0.0));
-  }
-  return out;
-}
-
-}  // namespace
 
 TEST_CASE("launch: as many blocks as the work needs, none for none, and never more than a grid has") {
   constexpr std::int64_t most = 65535;
@@ -83,25 +53,4 @@ TEST_CASE("launch: threads find their elements beyond 2^31, walking in strides o
   CHECK(first_element() == (1LL << 41) - 1);
   CHECK(element_stride() == 1LL << 41);
   gridDim = blockDim = dim3(1), blockIdx = threadIdx = {0, 0, 0};
-}
-
-TEST_CASE("launch: a plan of row sums names each entry once, cuts long targets, and leaves none out") {
-  CudaMemory memory(Precision::f32);
-  for (const std::size_t n : {0, 1, 63, 64, 65, 128, 129, 1000, 10000}) {
-    for (const std::int64_t targets : {1, 2, 7, 300}) {
-      CAPTURE(n);
-      CAPTURE(targets);
-      std::vector<std::int32_t> index(n);
-      for (std::size_t i = 0; i < n; ++i) index[i] = static_cast<std::int32_t>(i * i % static_cast<std::size_t>(targets) / (i % 3 + 1));
-      std::vector<double> expected(static_cast<std::size_t>(targets), 0.0);
-      for (std::size_t i = 0; i < n; ++i) expected[static_cast<std::size_t>(index[i])] += 1 + static_cast<double>(i);
-      const RowSums plan = memory.make_row_sums(index, targets);
-      memory.run();
-      CHECK(follow(plan, targets) == expected);  // the emulation's device memory is the host's
-      const double root = std::ceil(std::sqrt(static_cast<double>(n)));
-      for (std::int32_t c = 0; c < plan.chunks; ++c) CHECK(plan.chunk_begin[c + 1] - plan.chunk_begin[c] <= std::max(64.0, root));
-      for (std::int32_t s = 0; s < plan.splits; ++s) CHECK(plan.split_begin[s + 1] - plan.split_begin[s] <= std::max(64.0, root));
-      memory.reset();
-    }
-  }
 }

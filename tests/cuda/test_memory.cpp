@@ -64,14 +64,6 @@ TEST_CASE("memory: after a reset nothing that was copied is taken for what lies 
   }
 }
 
-TEST_CASE("memory: sums by one index into matrices of different heights have a plan each") {
-  CudaMemory memory(Precision::f32);
-  const std::vector<std::int32_t> index{0, 2, 2};
-  CHECK(memory.row_sums(index.data(), 3, 3).idles == 1);
-  CHECK(memory.row_sums(index.data(), 3, 10).idles == 8);
-  CHECK(memory.row_sums(index.data(), 3, 3).idles == 1);
-}
-
 TEST_CASE("memory: products that cuBLASLt refuses are made all the same") {
   for (const std::int64_t n : {1, 5}) {
     for (const std::int64_t k : {1, 40}) {

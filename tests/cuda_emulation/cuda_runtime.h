@@ -49,6 +49,8 @@ void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, void (*thread)(vo
 void wait_for_block();
 // Hands `bytes` of `mine` to the lanes of `mask` and returns lane `from`'s.
 void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size_t bytes, int kind);
+// Hands every lane's number to every lane of `mask`: theirs (32), 0 of lanes that are not in it.
+void exchange_all(unsigned mask, std::uint32_t mine, std::uint32_t* theirs);
 int lane();
 }  // namespace piano::emulation
 
@@ -66,6 +68,28 @@ T __shfl_xor_sync(unsigned mask, T v, int with) {
   piano::emulation::exchange(mask, piano::emulation::lane() ^ with, &v, &theirs, sizeof v, 1);
   return theirs;
 }
+template <class T>
+T __shfl_up_sync(unsigned mask, T v, unsigned by) {
+  T theirs;
+  const int lane = piano::emulation::lane(), from = lane - static_cast<int>(by);
+  piano::emulation::exchange(mask, from < 0 ? lane : from, &v, &theirs, sizeof v, 3);
+  return theirs;
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate) {
+  std::uint32_t all[32];
+  piano::emulation::exchange_all(mask, predicate != 0, all);
+  unsigned ballot = 0;
+  for (unsigned l = 0; l < 32; ++l) ballot |= all[l] << l;
+  return ballot;
+}
+inline unsigned __match_any_sync(unsigned mask, int value) {
+  std::uint32_t all[32];
+  piano::emulation::exchange_all(mask, static_cast<std::uint32_t>(value), all);
+  unsigned equal = 0;
+  for (unsigned l = 0; l < 32; ++l) equal |= static_cast<unsigned>((mask >> l & 1) != 0 && all[l] == static_cast<std::uint32_t>(value)) << l;
+  return equal;
+}
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) {
   int mine = 0, theirs = 0;
   piano::emulation::exchange(mask, piano::emulation::lane(), &mine, &theirs, sizeof mine, 2);

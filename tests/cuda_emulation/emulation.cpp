@@ -27,6 +27,7 @@ namespace {
 
 constexpr std::size_t kStack = 64 * 1024;
 constexpr unsigned char kUnset = 0xFF;
+constexpr int kToAll = -1;  // the kind of exchange in which every lane gets every lane's number
 
 std::uint64_t order_seed = 0;
 std::int64_t launch_count = 0;
@@ -147,7 +148,11 @@ bool settle_exchange(std::size_t warp) {
     for (std::size_t l = 0; l < 32; ++l) {
       if ((first.mask >> l & 1) == 0) continue;
       Fiber& lane = *block.fibers[begin + l];
-      std::memcpy(lane.theirs, block.fibers[begin + static_cast<std::size_t>(lane.from)]->mine, lane.bytes);
+      for (std::size_t from = 0; from < 32 && lane.kind == kToAll; ++from) {
+        auto* const to = static_cast<std::uint32_t*>(lane.theirs) + from;
+        *to = (first.mask >> from & 1) != 0 ? *static_cast<const std::uint32_t*>(block.fibers[begin + from]->mine) : 0;
+      }
+      if (lane.kind != kToAll) std::memcpy(lane.theirs, block.fibers[begin + static_cast<std::size_t>(lane.from)]->mine, lane.bytes);
       lane.state = State::ready;
     }
     settled = true;
@@ -210,6 +215,8 @@ void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size
   fiber.state = State::at_exchange;
   stop();
 }
+
+void exchange_all(unsigned mask, std::uint32_t mine, std::uint32_t* theirs) { exchange(mask, lane(), &mine, theirs, sizeof mine, kToAll); }
 
 void run_grid(dim3 grid, dim3 threads, std::size_t shared_bytes, void (*thread)(void*), void* arguments) {
   ++launch_count;
