@@ -214,8 +214,9 @@ class CudaOptimiser final : public DeviceOptimiser {
       bring(gradients.d);
       here = {static_cast<float*>(away_[0].device), static_cast<float*>(away_[1].device), static_cast<float*>(away_[2].device)};
     }
-    launch(memory_, move_rows, dim3(static_cast<unsigned>(std::min(ceil_div(gradients.room, kThreads / kWarp), kEnoughBlocks))), dim3(kThreads), 0, gradients,
-           static_cast<int>(tables_.size()), tables_there_, here, there, static_cast<const Found*>(found_), last_step_);
+    const auto blocks = static_cast<unsigned>(std::min(ceil_div(gradients.room, kThreads / kWarp), kEnoughBlocks));
+    launch(memory_, move_rows, dim3(blocks), dim3(kThreads), 0, gradients, static_cast<int>(tables_.size()), tables_there_, here, there,
+           static_cast<const Found*>(found_), last_step_);
     for (const ParameterId id : settings_.bounded) {
       const Parameter& p = memory_.store()[id];
       launch_elements(memory_, bound_values, p.shape.elements(), p.shape.elements(), static_cast<float>(settings_.bound), static_cast<float*>(memory_.value(p)));
@@ -266,10 +267,8 @@ class CudaOptimiser final : public DeviceOptimiser {
     for (std::size_t i = 0; i < away_rows_.size(); ++i) {
       const CudaMemory::TableRow row = memory_.table_row(away_rows_[i]);
       std::byte* const homes[] = {reinterpret_cast<std::byte*>(memory_.table(row.table)), host_[row.table].m, host_[row.table].v};
-      const std::size_t bytes = static_cast<std::size_t>(row.d) * sizeof(float);
-      for (std::size_t k = 0; k < 3; ++k) {
-        f(homes[k] + static_cast<std::size_t>(row.row) * bytes, static_cast<std::byte*>(away_[k].host) + i * static_cast<std::size_t>(away_d_) * sizeof(float), bytes);
-      }
+      const std::size_t bytes = static_cast<std::size_t>(row.d) * sizeof(float), place = i * static_cast<std::size_t>(away_d_) * sizeof(float);
+      for (std::size_t k = 0; k < 3; ++k) f(homes[k] + static_cast<std::size_t>(row.row) * bytes, static_cast<std::byte*>(away_[k].host) + place, bytes);
     }
   }
 

@@ -54,9 +54,10 @@ void check_sorted(const Numbers& keys, std::int64_t limit, std::size_t spare) {
   memory.run();
   Numbers places(keys.size()), expected, run_keys, run_begins, run_of;
   std::iota(places.begin(), places.end(), 0);
-  std::stable_sort(places.begin(), places.end(), [&](std::int32_t a, std::int32_t b) { return keys[static_cast<std::size_t>(a)] < keys[static_cast<std::size_t>(b)]; });
+  const auto key = [&](std::int32_t place) { return keys[static_cast<std::size_t>(place)]; };
+  std::stable_sort(places.begin(), places.end(), [&](std::int32_t a, std::int32_t b) { return key(a) < key(b); });
   for (const std::int32_t place : places) {
-    expected.push_back(keys[static_cast<std::size_t>(place)]);
+    expected.push_back(key(place));
     if (run_keys.empty() || run_keys.back() != expected.back()) {
       run_keys.push_back(expected.back()), run_begins.push_back(static_cast<std::int32_t>(expected.size()) - 1);
     }
@@ -80,8 +81,9 @@ void check_sums(const Numbers& index, std::int64_t targets, std::int64_t d, bool
   std::vector<float> rows(index.size() * static_cast<std::size_t>(d)), out(static_cast<std::size_t>(targets * d), fresh ? 1e30f : 3.0f);
   std::vector<float> expected(out.size(), fresh ? 0.0f : 3.0f);
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<float>(i * i % 13) - 6;
-  for (std::size_t e = 0; e < index.size(); ++e) {
-    for (std::int64_t c = 0; c < d; ++c) expected[static_cast<std::size_t>(index[e] * d + c)] += rows[e * static_cast<std::size_t>(d) + static_cast<std::size_t>(c)];
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::size_t width = static_cast<std::size_t>(d), target = static_cast<std::size_t>(index[i / width]);
+    expected[target * width + i % width] += rows[i];
   }
   const auto n = static_cast<std::int64_t>(index.size());
   sum_rows(memory, memory.row_sums(index.data(), n, targets), rows.data(), d, out.data(), fresh);  // the emulation's device memory is the host's
