@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/core/device.h"
+#include "engine/ops/checks.h"
 #include "engine/ops/ops.h"
 
 using namespace piano;
@@ -334,6 +335,42 @@ TEST_CASE("parameters: names are unique, values convert, tables can be borrowed"
   other.add("v", {1, 3}, true);
   other.allocate();
   CHECK_THROWS_AS(other.copy_values_from(single), Error);
+}
+
+TEST_CASE("checks: each index and each list counts, wherever it stands") {
+  const CheckedOp op{"op", "hint"};
+  constexpr std::int32_t kLeast = INT32_MIN, kMost = INT32_MAX;
+  std::vector<std::int32_t> index(37, 3);
+  for (std::int32_t& i : index) {
+    for (const std::int32_t good : {0, 4}) {
+      i = good;
+      CHECK_NOTHROW(op.indices("indices", index, 5));
+    }
+    for (const std::int32_t bad : {-1, 5, kLeast, kMost}) {
+      i = bad;
+      CHECK(message_of([&] { op.indices("indices", index, 5); }) == "[op] expected indices in 0 .. 4, got " + std::to_string(bad) + ": hint");
+    }
+    i = kMost;
+    CHECK_NOTHROW(op.indices("indices", index, std::int64_t{1} << 31));
+    CHECK_NOTHROW(op.indices("indices", index, std::int64_t{1} << 40));
+    i = 3;
+  }
+  CHECK_NOTHROW(op.indices("indices", {}, 0));
+  CHECK_THROWS_AS(op.indices("indices", index, 0), Error);
+
+  std::vector<std::int32_t> offsets(38);
+  for (std::int32_t l = 0; l < 38; ++l) offsets[static_cast<std::size_t>(l)] = l / 2;
+  CHECK_NOTHROW(op.lists("lists", {offsets.data(), 37}, 18));
+  CHECK_THROWS_AS(op.lists("lists", {offsets.data(), 37}, 19), Error);
+  CHECK_NOTHROW(op.lists("lists", {nullptr, 0}, 0));
+  for (std::size_t l = 0; l < 37; ++l) {
+    const std::int32_t right = offsets[l];
+    offsets[l] = offsets[l + 1] + 1;
+    CHECK_THROWS_AS(op.lists("lists", {offsets.data(), 37}, 18), Error);
+    offsets[l] = right;
+  }
+  offsets[0] = -1;
+  CHECK_THROWS_AS(op.lists("lists", {offsets.data(), 37}, 18), Error);
 }
 
 TEST_CASE("ops say what they expected, what they got and what to do") {

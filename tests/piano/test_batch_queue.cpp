@@ -8,6 +8,11 @@
 #include <thread>
 
 #include "piano/batch_queue.h"
+#include "piano/model_file.h"
+#include "piano/padded_batch.h"
+#include "tests/base/temporary_folder.h"
+#include "tests/data/batch_equal.h"
+#include "tests/piano/tiny_data.h"
 
 using namespace piano;
 
@@ -105,5 +110,33 @@ TEST_CASE("batch queue: it may end at any time") {
       take(queue, announced, 1, 0, taken);
     }
     CHECK(begun <= static_cast<int>(taken) + 4);
+  }
+}
+
+TEST_CASE("batch queue: batches of a data set are those of one builder, by builders that share its maps") {
+  const TemporaryFolder folder;
+  write_tiny_data(folder / "data.safetensors", 120);
+  const data::Dataset data(folder / "data.safetensors");
+  std::vector<data::BatchBuilder> builders;
+  std::vector<BatchQueue::Build> padded;
+  for (int w = 0; w < 4; ++w) {
+    builders.emplace_back(data.features(), builder_limits(tiny_config()));
+    w == 0 ? builders[0].attach(data) : builders.back().share_maps_with(builders[0]);
+  }
+  for (int w = 1; w < 4; ++w) {
+    padded.push_back([&builder = builders[static_cast<std::size_t>(w)]](std::span<const std::int64_t> requests, data::Batch& batch) {
+      builder.build(requests, batch);
+      pad_batch(batch);
+    });
+  }
+  BatchQueue queue(padded);
+  const std::vector<std::int64_t> announced = numbers(120);
+  queue.announce(announced, 7);
+  for (std::size_t at = 0; at < 120; at += 7) {
+    const auto part = std::span(announced).subspan(at, std::min<std::size_t>(7, 120 - at));
+    data::Batch expected;
+    builders[0].build(part, expected);
+    pad_batch(expected);
+    CHECK(data::test::difference(queue.next(part), expected) == "");
   }
 }
