@@ -84,6 +84,7 @@ void DeviceSteps::from_host() {
   }
   settings.bound = kMostLogVariance;
   memory_->keep(parts_.parameters, options_.tables);
+  optimiser_.reset();  // before there is another: moments are twice the parameters
   optimiser_ = memory_->make_optimiser(settings);
   optimiser_->from_host(parts_.optimiser.moments());
   reported_ = parts_.optimiser.steps();

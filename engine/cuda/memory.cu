@@ -210,7 +210,7 @@ void CudaMemory::run_step() {
 
 void CudaMemory::expect_repeats(std::size_t graphs) {
   most_graphs_ = graphs;
-  sizes_.settle(graphs > 0);
+  sizes_.settle(graphs > 0), rooms_.settle(graphs > 0);
 }
 
 void CudaMemory::read(std::span<const Part> parts) {
@@ -229,7 +229,7 @@ void CudaMemory::reset() {
   staging_[turn_].recycle();
   activations_.reset();
   notes_.reset();
-  sizes_.begin_round();
+  sizes_.begin_round(), rooms_.begin_round();
   if (products_.size() > kMostProducts) products_.clear();
   copies_of_.clear(), list_of_row_.clear(), row_sums_.clear(), touches_.clear();
 }

@@ -119,7 +119,7 @@ class CudaMemory final : public DeviceMemory {
     };
   }
   // A number of pieces of work that follows from indices: room for as many, or more once repeats are expected. Pieces that are none are empty.
-  std::int64_t room_for(std::int64_t n) { return static_cast<std::int64_t>(sizes_.of(static_cast<std::size_t>(n), 8)); }
+  std::int64_t room_for(std::int64_t n) { return static_cast<std::int64_t>(rooms_.of(static_cast<std::size_t>(n), 8)); }
 
   // The device's copy of an array of the host's that does not change before reset(): copied once.
   template <class T>
@@ -205,7 +205,7 @@ class CudaMemory final : public DeviceMemory {
   std::map<ProductKey, std::shared_ptr<ProductPlan>> products_;
   Arena notes_;
   std::vector<const Command*> commands_;
-  SettlingSizes sizes_;
+  SettlingSizes sizes_, rooms_;        // of memory in bytes; of what room_for() is asked
   std::size_t most_graphs_ = 0;
   Graphs graphs_{stream_.handle};
   std::map<std::pair<const void*, std::size_t>, const void*> copies_of_;

@@ -14,6 +14,8 @@ namespace {
 constexpr std::int64_t kSquaredAtOnce = 4096;  // elements that one block squares and adds up
 constexpr std::int64_t kEnoughBlocks = 4096;   // where there is room for more rows than there may be: blocks walk on in strides, to the last row there is
 
+constexpr std::size_t kSmall = 4096;           // bytes: what there is besides arrays of rows, and the gaps between them, of each table
+
 // AdamW's numbers, rounded as the CPU's kernel rounds them.
 struct Rates {
   Rates(const AdamWArgs& a, std::int64_t number)
@@ -130,9 +132,15 @@ __global__ void bound_values(std::int64_t n, float bound, float* values) {
 class CudaOptimiser final : public DeviceOptimiser {
  public:
   CudaOptimiser(CudaMemory& memory, const Settings& settings) : memory_(memory), settings_(settings), own_(memory.stream()) {
-    const std::size_t bytes = static_cast<std::size_t>(memory.dense_elements()) * sizeof(float);
-    m_ = floats_of(bytes), v_ = floats_of(bytes);
     const ParameterStore& store = memory.store();
+    const std::size_t bytes = static_cast<std::size_t>(memory.dense_elements()) * sizeof(float);
+    const std::size_t rows = static_cast<std::size_t>(memory.first_row(store.table_count())) * sizeof(std::int64_t);
+    std::size_t all = 2 * bytes + rows;
+    for (std::size_t t = 0; t < store.table_count() && !memory.tables_on_host(); ++t) {
+      all += 2 * static_cast<std::size_t>(store.table_shape(t).elements()) * sizeof(float);
+    }
+    own_.reset(all + bytes / CudaMemory::kGrain + (store.table_count() + 1) * kSmall);  // one block, and little more than they need
+    m_ = floats_of(bytes), v_ = floats_of(bytes);
     for (std::size_t t = 0; t < store.table_count(); ++t) {
       const Shape& shape = store.table_shape(t);
       const std::size_t size = static_cast<std::size_t>(shape.elements()) * sizeof(float);
@@ -142,7 +150,6 @@ class CudaOptimiser final : public DeviceOptimiser {
     }
     tables_there_ = static_cast<TableThere*>(own_.allocate(tables_.size() * sizeof(TableThere)));
     copy(tables_there_, tables_.data(), tables_.size() * sizeof(TableThere), cudaMemcpyHostToDevice);
-    const std::size_t rows = static_cast<std::size_t>(memory.first_row(tables_.size())) * sizeof(std::int64_t);
     last_step_ = static_cast<std::int64_t*>(own_.allocate(rows));
     check(cudaMemsetAsync(last_step_, 0, rows, memory.stream()), "memset");
     std::vector<std::uint8_t> decays(static_cast<std::size_t>(memory.dense_elements() / CudaMemory::kGrain));

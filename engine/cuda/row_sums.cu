@@ -75,23 +75,22 @@ __global__ void sum_chunks(const std::int32_t* count, std::int64_t entries_each,
 }
 
 template <class Rows>
-Heads launch_chunks(CudaMemory& memory, const RowSums& plan, std::int64_t entries_each, const std::int32_t* target, Rows rows, std::int64_t d, float* out,
-                    bool fresh) {
-  const std::int64_t chunks = ceil_div(ceil_div(plan.room, entries_each), kChunk);
-  Heads heads;
-  if (chunks > 1) {
-    heads.row = static_cast<float*>(memory.allocate(static_cast<std::size_t>(chunks * d) * sizeof(float)));
-    heads.target = static_cast<std::int32_t*>(memory.allocate(static_cast<std::size_t>(chunks) * sizeof(std::int32_t)));
-  }
-  launch_warps(memory, sum_chunks<Rows>, chunks * ceil_div(d, kWarp), plan.count, entries_each, target, rows, d, out, fresh, heads);
-  return heads;
-}
-
-template <class Rows>
 void sum(CudaMemory& memory, const RowSums& plan, Rows rows, std::int64_t d, float* out, bool fresh) {
-  Heads heads = launch_chunks(memory, plan, 1, plan.target, rows, d, out, fresh);
-  for (std::int64_t each = kChunk; heads.row != nullptr; each *= kChunk) {
-    heads = launch_chunks(memory, plan, each, heads.target, RowsOfMatrix{heads.row, nullptr, d}, d, out, false);
+  const auto chunks_of = [&](std::int64_t entries_each) { return ceil_div(ceil_div(plan.room, entries_each), kChunk); };
+  std::int64_t all = 0;  // chunks that have heads. Asked for at once: how many levels there are must not move the requests that come after
+  for (std::int64_t each = 1; chunks_of(each) > 1; each *= kChunk) all += chunks_of(each);
+  Heads heads{static_cast<float*>(memory.allocate(static_cast<std::size_t>(all * d) * sizeof(float))),
+              static_cast<std::int32_t*>(memory.allocate(static_cast<std::size_t>(all) * sizeof(std::int32_t)))};
+  const auto launch_chunks = [&](std::int64_t each, const std::int32_t* target, auto from, bool written) {
+    const std::int64_t chunks = chunks_of(each);
+    launch_warps(memory, sum_chunks<decltype(from)>, chunks * ceil_div(d, kWarp), plan.count, each, target, from, d, out, written, chunks > 1 ? heads : Heads{});
+  };
+  launch_chunks(1, plan.target, rows, fresh);
+  for (std::int64_t each = 1; chunks_of(each) > 1;) {
+    const Heads from = heads;
+    heads = {heads.row + chunks_of(each) * d, heads.target + chunks_of(each)};
+    each *= kChunk;
+    launch_chunks(each, from.target, RowsOfMatrix{from.row, nullptr, d}, false);
   }
 }
 

@@ -137,8 +137,9 @@ SortedKeys sort_keys(CudaMemory& memory, const std::int32_t* keys, const std::in
   const std::int64_t tiles = ceil_div(room, kTile);
   const int passes = std::max(1, static_cast<int>(ceil_div(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(limit, 1) - 1)), kDigitBits)));
   std::int32_t *counts = numbers(memory, kDigits * tiles), *totals = numbers(memory, kDigits);
-  std::int32_t *to_keys = numbers(memory, room), *to_places = numbers(memory, room), *next_keys = nullptr, *next_places = nullptr;
-  if (passes > 1) next_keys = numbers(memory, room), next_places = numbers(memory, room);
+  std::int32_t *to_keys = numbers(memory, room), *to_places = numbers(memory, room);
+  const std::int64_t once_more = passes > 1 ? room : 0;  // asked for in any case: sizes settle by their place in the order of requests
+  std::int32_t *next_keys = numbers(memory, once_more), *next_places = numbers(memory, once_more);
   constexpr std::size_t kShared = kThreads / kWarp * kDigits * sizeof(std::int32_t);
   const dim3 grid(blocks_for(tiles, kThreads / kWarp)), block(kThreads);
   const std::int32_t* places = nullptr;

@@ -172,3 +172,22 @@ TEST_CASE("row sums: the bits of numbers that round do not depend on the order o
   }
   emulation::shuffle_threads(0);
 }
+
+TEST_CASE("row sums: whatever comes after them lies where it lay, however few the rows are this time") {
+  CudaMemory memory(Precision::f32);
+  memory.expect_repeats(1);
+  std::vector<const void*> after;
+  for (const std::int32_t n : {5000, 5000, 50, 5000}) {  // two levels and two digits, or one each
+    const Numbers index = draw(static_cast<std::size_t>(n), n, 1);
+    auto* rows = static_cast<float*>(memory.allocate(static_cast<std::size_t>(n) * sizeof(float)));
+    auto* sums = static_cast<float*>(memory.allocate(static_cast<std::size_t>(n) * sizeof(float)));
+    memory.zero(rows, static_cast<std::size_t>(n) * sizeof(float));
+    sum_rows(memory, memory.row_sums(index.data(), n, n), rows, 1, sums, true);
+    after.push_back(memory.allocate(1));
+    CHECK(memory.room_for(n) < 6000);  // a number, not a size in bytes
+    memory.run();
+    memory.reset();
+  }
+  CHECK(after[2] == after[1]);
+  CHECK(after[3] == after[1]);
+}
