@@ -38,29 +38,39 @@ bool has_all(const std::vector<std::string_view>& cells, const std::vector<std::
   return std::all_of(names.begin(), names.end(), [&](std::string_view n) { return std::find(cells.begin(), cells.end(), n) != cells.end(); });
 }
 
+// By the columns; kFiles when it is none of them.
+std::size_t kind_of(const std::string& header) {
+  CsvRow csv;
+  std::size_t kind = 0;
+  try {
+    const auto cells = cells_of_header(header, csv);
+    while (kind < kFiles && !has_all(cells, kColumns[kind])) ++kind;
+  } catch (const Error&) {  // not even CSV
+    return kFiles;
+  }
+  return kind;
+}
+
 struct Inputs {
   std::vector<std::string> paths;
   std::vector<File> kinds;
 };
 
 Inputs in_order(const std::vector<std::string>& paths) {
-  std::array<std::vector<std::string>, kFiles> by_kind;
-  CsvRow csv;
+  std::array<std::string, kFiles> by_kind;
   for (const std::string& path : paths) {
-    const std::string header = first_line(path);
-    const auto cells = cells_of_header(header, csv);
-    std::size_t kind = 0;
-    while (kind < kFiles && !has_all(cells, kColumns[kind])) ++kind;
+    const std::size_t kind = kind_of(first_line(path));
     if (kind == kFiles)
       throw Error(ErrorCode::data, path + ":1:1: expected the header of KuaiSAR's item_features.csv, user_features.csv, rec_inter.csv or src_inter.csv; "
                                           "no other file of the set is read");
-    by_kind[kind].push_back(path);
+    if (!by_kind[kind].empty()) throw Error(ErrorCode::usage, path + ": " + std::string(kFileNames[kind]) + " was given already, as " + by_kind[kind]);
+    by_kind[kind] = path;
   }
   for (const File needed : {recommendations_file, searches_file})
     if (by_kind[needed].empty()) throw Error(ErrorCode::usage, "--format kuaisar wants rec_inter.csv and src_inter.csv; " + std::string(kFileNames[needed]) + " is missing");
   Inputs inputs;
   for (std::size_t kind = 0; kind < kFiles; ++kind)
-    for (const std::string& path : by_kind[kind]) inputs.paths.push_back(path), inputs.kinds.push_back(static_cast<File>(kind));
+    if (!by_kind[kind].empty()) inputs.paths.push_back(by_kind[kind]), inputs.kinds.push_back(static_cast<File>(kind));
   return inputs;
 }
 

@@ -15,6 +15,7 @@ namespace piano {
 struct ComparisonOptions {
   EvaluationOptions evaluation;          // ties, bootstrap; list_label and subject are not used
   std::int32_t randomisations = 10000;   // draws of the test behind a p-value; 0: no test
+  std::string metric;                    // tested although it is no headline
 };
 
 // One system, one measure.
@@ -55,8 +56,8 @@ class Comparer {
   // The same name again: a further seed of that system. Throws ErrorCode::internal when a size does not fit.
   void add(const std::string& system, const Predictions& predictions);
 
-  // Ranking metrics are means over lists: intervals, and for headlines on all lists p-values by randomisation over users, Holm-adjusted over
-  // the systems. Probabilities (AUC, calibration) have values and seeds alone. Throws ErrorCode::usage when no system is called `reference`.
+  // Ranking metrics are means over lists: intervals, and for headlines and options.metric on all lists p-values by randomisation over users,
+  // Holm-adjusted over the systems. Probabilities (AUC, calibration) have values and seeds alone. Throws ErrorCode::usage when no system is called `reference`.
   Comparison compare(const std::string& reference) const;
 
  private:

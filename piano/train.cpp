@@ -195,7 +195,7 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
   }
   TrainSummary summary;
   const auto summarise = [&](const char* why) {
-    const double best = validation.empty() ? std::numeric_limits<double>::quiet_NaN() : state.best;
+    const double best = validation.empty() || !state.has_best() ? std::numeric_limits<double>::quiet_NaN() : state.best;
     summary = {trainer.optimiser().steps(), state.epoch, state.best_epoch, best, why};
     return summary;
   };

@@ -31,7 +31,8 @@ struct TrainOptions {
 struct TrainSummary {
   std::int64_t steps = 0, epochs = 0;       // done, over all runs of this training
   std::int64_t best_epoch = 0;              // 0: no epoch has ended yet
-  double best = 0;                          // its value of train.select; NaN when there is nothing to validate on: then the latest epoch is kept
+  double best = 0;                          // its value of train.select; minus the loss for SelectBy::loss. NaN when there is nothing to validate on
+                                            // (then the latest epoch is kept), or no epoch has ended
   std::string stopped_by;                   // "epochs", "early stop", "max_steps", "interrupted", "already finished"
 };
 

@@ -25,8 +25,8 @@ std::optional<Json> read_json(const std::string& path) {
   const MappedFile file(path);
   try {
     return parse_ordered_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
-  } catch (const nlohmann::json::exception& e) {
-    throw Error(ErrorCode::model, path + ": " + e.what() + "; remove it to train anew");
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::model, path + ": damaged: expected JSON; remove it to train anew");
   }
 }
 
@@ -54,8 +54,8 @@ std::optional<RunResult> finished(const std::string& folder, const Json& made_fr
     return RunResult{{json->at("steps"), json->at("epochs"), json->at("best_epoch"),
                       best.is_null() ? std::numeric_limits<double>::quiet_NaN() : best.get<double>(), json->at("stopped_by")},
                      json->at("seconds"), json->at("parameters"), json->at("in_tables"), true};
-  } catch (const nlohmann::json::exception& e) {
-    throw Error(ErrorCode::model, path + ": " + e.what() + "; remove it to train anew");
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::model, path + ": damaged: expected what compare writes when a training is done; remove it to train anew");
   }
 }
 

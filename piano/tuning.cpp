@@ -56,7 +56,8 @@ Tuning tune(std::vector<Trial> trials, const std::function<RunResult(const Confi
       double validation = -std::numeric_limits<double>::infinity();
       try {
         const RunResult run = train(config, "trial " + std::to_string(t + 1) + " of " + std::to_string(result.trials.size()));
-        result.seconds += run.seconds;
+        const bool again = !trial.rungs.empty() && trial.rungs.back().epochs == config.train.epochs;  // two rungs of one epoch: one training
+        if (!again) result.seconds += run.seconds;
         if (run.summary.best_epoch == 0 || std::isnan(run.summary.best)) {
           throw Error(ErrorCode::usage, "tuning needs a validation at the end of an epoch: a validation part with labels, and no train.max_steps "
                                         "that stops before");

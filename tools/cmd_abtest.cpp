@@ -116,10 +116,18 @@ Plan plan_of(const CommandLine& line) {
 }
 
 void print_plan(const CommandLine& line, const Plan& plan) {
+  for (const char* flag : {"data", "oracle", "control", "treatment", "aa", "split", "seed", "splits", "replicates", "threads"}) {
+    if (line.given(flag)) throw Error(ErrorCode::usage, std::string("--") + flag + " means nothing with --rate, which computes a sample size alone");
+  }
   const double rate = line.number("rate"), effect = line.number("design-effect");
   if (!(rate > 0 && rate < 1)) throw Error(ErrorCode::usage, "--rate: expected a rate between 0 and 1, got '" + line.text("rate") + "'");
   if (!(effect > 0)) throw Error(ErrorCode::usage, "--design-effect: expected a number above 0, got '" + line.text("design-effect") + "'");
+  const double lifted = rate * (1 + plan.lift);
+  if (!(lifted >= 0 && lifted <= 1)) {
+    throw Error(ErrorCode::usage, "--lift: " + line.text("lift") + " makes a rate of " + number_text(lifted, 4) + " out of --rate " + line.text("rate"));
+  }
   const double units = sample_size(rate, plan.lift, plan.power, plan.alpha) * effect;
+  if (!(units < 9e18)) throw Error(ErrorCode::usage, "--rate, --lift: no number of units that can be counted would find that");
   if (line.given("json")) {
     return print(json_text(Json{{"rate", rate}, {"lift", plan.lift}, {"power", plan.power}, {"alpha", plan.alpha}, {"design_effect", effect},
                                 {"units_per_arm", std::ceil(units)}}) + "\n");

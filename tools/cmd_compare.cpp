@@ -7,6 +7,7 @@
 #include "engine/base/log.h"
 #include "piano/evaluation_pool.h"
 #include "piano/model_predictions.h"
+#include "piano/models.h"
 #include "piano/score_file.h"
 #include "tools/command_line.h"
 #include "tools/compare_models.h"
@@ -86,11 +87,13 @@ std::vector<SearchOption> space_of(const CommandLine& line) {
 Plan plan_of(const CommandLine& line, std::size_t part) {
   Plan plan;
   plan.out = line.required("out");
-  std::error_code failed;
-  std::filesystem::create_directories(plan.out, failed);
-  if (failed) throw Error(ErrorCode::io, plan.out + ": cannot make the folder: " + failed.message());
   plan.seeds = seeds_of(line);
   plan.models = models_of(line);
+  for (const NamedConfig& model : plan.models) {
+    if (model.config.train.seed != Config{}.train.seed) {
+      throw Error(ErrorCode::usage, model.name + ": train.seed means nothing here: each model is trained under each of --seeds");
+    }
+  }
   plan.trials = line.integer("tune", 0, 10000);
   plan.space = space_of(line);
   if (line.given("vary") && plan.trials == 0) throw Error(ErrorCode::usage, "--vary means nothing without --tune N");
@@ -133,7 +136,10 @@ Plan plan_of(const CommandLine& line, std::size_t part) {
   plan.permuted = line.given("permute-past-queries");
   if (plan.permuted) {
     require_name(plan.reference + kPermuted, systems);
-    const bool model = std::any_of(plan.models.begin(), plan.models.end(), [&](const NamedConfig& m) { return m.name == plan.reference; });
+    const bool model = std::any_of(plan.models.begin(), plan.models.end(), [&](const NamedConfig& m) {
+      return m.name == plan.reference && reads(m.config.model.name, "qdir.mode") && m.config.qdir.mode != QdirMode::off &&
+             m.config.qdir.mode != QdirMode::item_only;
+    });
     if (!model) throw Error(ErrorCode::usage, "--permute-past-queries: the reference, '" + plan.reference + "', is no model that reads them");
   }
   if (line.all("data").empty()) throw Error(ErrorCode::usage, "--data FILE is needed; see piano help compare");
@@ -190,7 +196,7 @@ class Trainings {
     }
     log_info(label + (result.reused ? ": was there" : ": trained in " + duration_text(result.seconds)) + ", " +
              counted(result.summary.epochs, "epoch") +
-             (std::isnan(result.summary.best) ? "" : ", best validation " + number_text(result.summary.best, 4)));
+             (std::isnan(result.summary.best) ? "" : ", best validation " + validation_text(config, result.summary.best)));
     return {fold, config.train.seed, folder, result};
   }
 
@@ -273,14 +279,21 @@ void compare(const Arguments& arguments) {
   report.part = kParts[part];
   report.data = line.all("data");
   const bool targets = std::any_of(set.lists.target.begin(), set.lists.target.end(), [](std::int32_t t) { return t >= 0; });
-  report.metric = line.given("metric") ? line.text("metric") : targets ? "MRR target" : "NDCG@10 click+conversion";
+  const std::string usual = targets ? "MRR target" : "NDCG@10 click+conversion";
+  report.metric = options.metric = line.given("metric") ? line.text("metric") : usual;
   const auto file = [&](const char* name) { return (std::filesystem::path(plan.out) / name).string(); };
   Comparer comparer(set.lists, options);
   const std::vector<std::string> metrics = comparer.metrics();
-  if (std::find(metrics.begin(), metrics.end(), report.metric) == metrics.end()) {
+  const auto measured = [&](const std::string& metric) { return std::find(metrics.begin(), metrics.end(), metric) != metrics.end(); };
+  if (!measured(report.metric)) {
+    if (!measured(usual)) throw Error(ErrorCode::data, report.data[0] + ": no list of the part '" + report.part + "' has a click or a conversion, there is "
+                                                       "nothing to compare by");
     const std::string near = nearest(report.metric, metrics);
     throw Error(ErrorCode::usage, "--metric: '" + report.metric + "' is not measured on these lists" + (near.empty() ? "" : ": did you mean '" + near + "'?"));
   }
+  std::error_code failed;
+  std::filesystem::create_directories(plan.out, failed);
+  if (failed) throw Error(ErrorCode::io, plan.out + ": cannot make the folder: " + failed.message());
   {
     Trainings trainings(plan, pool);
     for (const NamedConfig& model : plan.models) report.models.push_back(trainings.train(model));

@@ -110,7 +110,7 @@ void ope(const Arguments& arguments) {
   }
   if (line.given("theta-out")) write_examination(report.examination, line.text("theta-out"));
   log_info(!report.positions_vary ? "every item was logged at the first ranker's place: doubly robust is the same as IPS"
-                                  : std::string("doubly robust") + (given ? "" : " and EM") + " take it that items left the first ranker's place "
+                                  : std::string(given ? "doubly robust takes" : "doubly robust and EM take") + " it that items left the first ranker's place "
                                     "at random; an order by another ranker in the log makes them wrong");
 
   Json object{{"data", dataset.path()}, {"split", kParts[part]}, {"policy", policy}, {"requests", systems.requests().size()},

@@ -16,7 +16,7 @@
 namespace piano::tools {
 namespace {
 
-std::string report(const std::string& out, const TrainSummary& s, bool json) {
+std::string report(const std::string& out, const Config& config, const TrainSummary& s, bool json) {
   if (json) {
     return json_text(nlohmann::ordered_json{{"out", out}, {"steps", s.steps}, {"epochs", s.epochs}, {"best_epoch", s.best_epoch}, {"best", s.best},
                                   {"stopped_by", s.stopped_by}}) + "\n";
@@ -26,7 +26,7 @@ std::string report(const std::string& out, const TrainSummary& s, bool json) {
                      (why == "epochs" ? "all done" : why == "early stop" ? "stopped early" : why == "max_steps" ? "stopped at train.max_steps" : why);
   if (s.best_epoch > 0) {
     text += "; holds epoch " + count_text(s.best_epoch) +
-            (std::isnan(s.best) ? ", the latest one" : ", the best one (" + number_text(s.best, 4) + ")");
+            (std::isnan(s.best) ? ", the latest one" : ", the best one (" + validation_text(config, s.best) + ")");
   }
   return text + "\n";
 }
@@ -78,7 +78,7 @@ void train(const Arguments& arguments) {
     summary = piano::train(config, dataset, pool, options);
   }
   progress.clear();
-  print(report(options.out, summary, line.given("json")));
+  print(report(options.out, config, summary, line.given("json")));
   if (summary.stopped_by == "interrupted") {
     throw Error(ErrorCode::interrupted, "interrupted at step " + std::to_string(summary.steps) + ", saved in " + options.out +
                                             ".state; the same command with --resume goes on from there");

@@ -41,6 +41,16 @@ NamedConfig from_assignments(const std::string& text, const Config& shared) {
   return model;
 }
 
+// What to do about an option that all models share and this one does not read: a message about the model alone would blame the wrong flag.
+std::string hint(const std::string& refusal, const Config& shared, const NamedConfig& model) {
+  for (const std::string& key : changed_keys(Config{}, shared)) {
+    const bool own = std::find(model.own.begin(), model.own.end(), key) != model.own.end();
+    if (own || !refusal.starts_with(key + ": model.name = ")) continue;
+    return "; it comes from what all models share (--set, --config): put it back in this model's own settings";
+  }
+  return "";
+}
+
 std::vector<std::string> toml_files(const std::string& folder) {
   std::vector<std::string> paths;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -74,9 +84,13 @@ std::vector<NamedConfig> models_of(const CommandLine& line) {
         found.push_back(text.ends_with(".toml") ? from_file(text, shared) : from_assignments(text, shared));
       }
       for (NamedConfig& model : found) {
-        check(model.config);
-        require_name(model.name, names);
         model.own = changed_keys(shared, model.config);
+        try {
+          check(model.config);
+        } catch (const Error& e) {
+          throw Error(e.code(), e.what() + hint(e.what(), shared, model));
+        }
+        require_name(model.name, names);
         names.push_back(model.name);
         models.push_back(std::move(model));
       }

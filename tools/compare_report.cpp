@@ -108,7 +108,7 @@ Block tuning_block(const ComparisonReport& report) {
   for (const SearchOption& option : report.space) {
     block.note += (block.note.empty() ? "space: " : "; ") + option.key + " of " + joined(option.values, ", ");
   }
-  block.note += "; both figures: train.select on validation, at the length that a trial reached (report.json has each of them)";
+  block.note += "; both figures: train.select on validation (of a loss: minus it), at the length that a trial reached (report.json has each of them)";
   for (const ComparedModel& model : report.models) {
     for (std::size_t fold = 0; fold < model.tunings.size(); ++fold) {
       const Tuning& t = model.tunings[fold];

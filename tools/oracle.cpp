@@ -1,5 +1,6 @@
 #include "tools/oracle.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <string_view>
@@ -16,10 +17,21 @@ void check_offsets(const std::string& path, const char* name, std::span<const st
   if (!fine) throw Error(ErrorCode::model, path + ": " + name + ": expected offsets that rise from 0 to " + std::to_string(end));
 }
 
+// The file as it was written, with probabilities in it: a damaged truth must not turn into figures.
+std::span<const float> probabilities(const SafetensorsFile& file, const char* name) {
+  const auto values = file.values<float>(name);
+  const auto wrong = std::find_if(values.begin(), values.end(), [](float p) { return !(p >= 0 && p <= 1); });  // NaN is wrong, too
+  if (wrong != values.end()) {
+    throw Error(ErrorCode::model, file.path() + ": " + name + ": expected probabilities from 0 to 1, got " + std::to_string(*wrong));
+  }
+  return values;
+}
+
 // Where the rows of each list begin in the oracle: (lists).
 std::vector<std::size_t> first_rows(const SafetensorsFile& file, const LabelledLists& lists) {
   const std::string& path = file.path();
   check_format(file, "piano-oracle", 2);
+  file.verify();
   const auto offsets = file.values<std::int64_t>("offsets"), id_offsets = file.values<std::int64_t>("id_offsets");
   const auto ids = file.values<std::uint8_t>("id_bytes");
   check_offsets(path, "offsets", offsets, file.values<float>("p_conversion").size());
@@ -71,7 +83,7 @@ double number_in(const SafetensorsFile& file, const char* key) {
 std::vector<double> true_conversion(const std::string& path, const LabelledLists& lists) {
   const SafetensorsFile file(path);
   const std::vector<std::size_t> first = first_rows(file, lists);
-  const auto probability = file.values<float>("p_conversion");
+  const auto probability = probabilities(file, "p_conversion");
   std::vector<double> result(static_cast<std::size_t>(lists.rows()));
   each_row(lists, first, [&](std::size_t row, std::size_t from) { result[row] = static_cast<double>(probability[from]); });
   return result;
@@ -88,7 +100,7 @@ SimulatedTruth simulated_truth(const std::string& path, const LabelledLists& lis
   if (!knows_orders(path)) {
     throw Error(ErrorCode::model, path + ": the oracle does not say which items are alike, as those of an older piano; simulate again");
   }
-  const auto click = file.values<float>("p_click"), conversion = file.values<float>("p_conversion");
+  const auto click = probabilities(file, "p_click"), conversion = probabilities(file, "p_conversion");
   const auto artist = file.values<std::int32_t>("artist"), genre = file.values<std::int32_t>("genre");
   if (click.size() != conversion.size() || artist.size() != conversion.size() || genre.size() != conversion.size()) {
     throw Error(ErrorCode::model, path + ": p_click, p_conversion, artist and genre differ in length");

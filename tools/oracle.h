@@ -10,7 +10,7 @@
 namespace piano::tools {
 
 // P(click and convert) of each row of `lists`, examined and without neighbours. Throws ErrorCode::data for a request that the oracle does not
-// know, or whose list has another length there; ErrorCode::model when the file is no oracle.
+// know, or whose list has another length there; ErrorCode::model when the file is no oracle, or damaged.
 std::vector<double> true_conversion(const std::string& path, const LabelledLists& lists);
 
 // Whether the file says which items are alike, as simulated_truth() needs: since version 2.

@@ -10,4 +10,8 @@ void show(ProgressLine& line, const TrainProgress& p, const std::string& what) {
   if (p.lists == p.lists_total) line.clear();
 }
 
+std::string validation_text(const Config& config, double best) {
+  return config.train.select == SelectBy::loss ? "loss " + number_text(-best, 4) : number_text(best, 4);
+}
+
 }  // namespace piano::tools

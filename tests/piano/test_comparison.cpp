@@ -106,6 +106,7 @@ TEST_CASE("compare: a better system is found to be better, and the gap closed is
   ComparisonOptions options;
   options.evaluation.bootstrap.replicates = 100;
   options.randomisations = 1000;
+  options.metric = "gap closed";
   Comparer comparer(made.lists, options);
   Predictions good = random_system(made.lists, 1);
   for (std::size_t r = 0; r < good.score.size(); ++r) good.score[r] += 0.5 * made.lists.click[r];
@@ -115,6 +116,8 @@ TEST_CASE("compare: a better system is found to be better, and the gap closed is
   const ComparedTable& clicks = table(c, "NDCG@10 click");
   CHECK(clicks.cells[0].difference.low > 0);
   CHECK(clicks.cells[0].p == doctest::Approx(1.0 / 1001));
+  CHECK(table(c, "gap closed").cells[0].p == table(c, "NDCG@10 true conversion").cells[0].p);  // tested because it was named
+  CHECK(std::isnan(table(c, "MRR click").cells[0].p));
   good.name = "good";
   const Report report = evaluate(made.lists, std::vector<Predictions>{good}, options.evaluation);
   for (const Row& row : report.tables[0].rows) {

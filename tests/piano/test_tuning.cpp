@@ -65,6 +65,8 @@ TEST_CASE("halving: the better half goes on, twice as long; the earlier of equal
   CHECK(tuning.seconds == 9);
   CHECK(tune({trials[0]}, train).chosen == 0);  // nothing to choose from: nothing is trained
   CHECK(log.size() == 10);
+  for (Trial& trial : trials) trial.config.train.epochs = 1;
+  CHECK(tune(trials, train).seconds == 4);  // three rungs of one epoch are one training of each
   CHECK_THROWS_WITH_AS(tune(trials, [](const Config&, const std::string&) { return result_of(std::nan("")); }),
                        doctest::Contains("tuning needs a validation"), Error);
 }

@@ -137,14 +137,21 @@ def main():
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--split", default="test", choices=["valid", "test"])
     options = parser.parse_args()
-    seeds = [int(s) for s in options.seeds.split(",")]
+    try:
+        seeds = [int(s) for s in options.seeds.split(",")]
+    except ValueError:
+        parser.error(f"--seeds: expected numbers like 1,2,3, got '{options.seeds}'")
+    if not pathlib.Path(options.piano).is_file():
+        parser.error(f"--piano {options.piano}: no such file; build it, or say where it is")
     options.out.mkdir(parents=True, exist_ok=True)
     scores = {seed: [] for seed in seeds}
     log = []
     for fold, path in enumerate(options.data, 1):
         def part(name, with_labels):
             file = options.out / f"fold{fold}.{name}.svm"
-            subprocess.run([options.piano, "export", "--data", path, "--split", name, "--out", str(file)], check=True, stdout=subprocess.DEVNULL)
+            exported = subprocess.run([options.piano, "export", "--data", path, "--split", name, "--out", str(file)], stdout=subprocess.DEVNULL)
+            if exported.returncode != 0:
+                sys.exit(exported.returncode)  # piano has said why
             result = Part(file, with_labels)
             file.unlink()
             return result
@@ -152,6 +159,10 @@ def main():
         train_part, valid_part, tested = part("train", True), part("valid", True), part(options.split, False)
         targets = bool(train_part.target.any())
         measure = measure_of(valid_part, targets)
+        for what, labelled in ("training", train_part), ("validation", valid_part):
+            if not (labelled.target if targets else labelled.grade).any():
+                print(f"lambdamart.py: {path}: no list of the {what} part has a {'target' if targets else 'click or a conversion'}", file=sys.stderr)
+                sys.exit(3)
         draw, tried, seen = random.Random(1), [], set()
         started = time.time()
         trials = [FIRST] + [{k: draw.choice(v) for k, v in SPACE.items()} for _ in range(10 * options.trials)]
