@@ -124,7 +124,7 @@ void require_some_vector(const ItemVectors& vectors, const Interner& items) {
 std::string describe(const WriterOptions& options, const SplitResult& split, const RawStrings& strings, const RawColumns& c) {
   const char* kinds[] = {"time", "user", "none", "given"};
   nlohmann::json json = {{"format", options.format},
-                         {"split", kinds[static_cast<int>(options.split)]},
+                         {"split", kinds[static_cast<int>(split.kind)]},
                          {"min_count", options.min_count},
                          {"requests", c.requests()},
                          {"candidates", c.item.size()},
@@ -136,7 +136,7 @@ std::string describe(const WriterOptions& options, const SplitResult& split, con
                          {"context_fields", strings.context_fields.names},
                          {"item_fields", strings.item_fields.names}};
   if (!strings.kinds.empty()) json["conversions"] = strings.kinds;
-  if (options.split == SplitKind::user) {
+  if (split.kind == SplitKind::user) {
     json["folds"] = options.folds;
     json["fold"] = options.fold;
   }

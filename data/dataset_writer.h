@@ -14,10 +14,10 @@
 
 namespace piano::data {
 
-enum class SplitKind { time, user, none, given };
+enum class SplitKind { time, user, none, given, automatic };
 
 struct WriterOptions {
-  SplitKind split = SplitKind::time;  // none: everything is test; given: as set_part() says
+  SplitKind split = SplitKind::time;  // none: everything is test; given: as set_part() says; automatic: time, or user where no request has a time
   int folds = 5, fold = 1;            // split = user: users whose hash falls into this fold are test; a tenth of the others is valid
   double valid_fraction = 0.1, test_fraction = 0.1;  // split = time: the last requests by time (ties stay together)
   int min_count = 2;                  // strings seen less often in the training part get no row of their own

@@ -48,6 +48,11 @@ void split_by_user(LogTables& log, const WriterOptions& options, SplitResult& re
   }
 }
 
+bool any_time(LogTables& log) {
+  const std::span<const std::int64_t> times = log.time.view();
+  return std::any_of(times.begin(), times.end(), [](std::int64_t t) { return t != kNoTime; });
+}
+
 }  // namespace
 
 Split split_of_user(std::string_view user, const WriterOptions& options) {
@@ -59,13 +64,15 @@ Split split_of_user(std::string_view user, const WriterOptions& options) {
 
 SplitResult split_requests(LogTables& log, const WriterOptions& options) {
   SplitResult result;
-  switch (options.split) {
+  result.kind = options.split != SplitKind::automatic ? options.split : any_time(log) ? SplitKind::time : SplitKind::user;
+  switch (result.kind) {
     case SplitKind::time: split_by_time(log, options, result); break;
     case SplitKind::user: split_by_user(log, options, result); break;
     case SplitKind::none:
       for (std::int64_t r = 0; r < log.user.size(); ++r) result.part.push(static_cast<std::uint8_t>(Split::test));
       break;
     case SplitKind::given: result.part.push(log.part.view()); break;
+    case SplitKind::automatic: break;  // it is one of the others by now
   }
   for (const std::uint8_t part : result.part.view()) ++result.counts[part];
   return result;

@@ -8,6 +8,7 @@
 namespace piano::data {
 
 struct SplitResult {
+  SplitKind kind = SplitKind::time;           // what was done: never automatic
   SpillColumn<std::uint8_t> part;             // (requests): a Split
   std::int64_t counts[3] = {0, 0, 0};         // by Split
   std::int64_t valid_from = kNoTime, test_from = kNoTime;  // split = time: the cuts; kNoTime = no such part

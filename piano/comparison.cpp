@@ -142,8 +142,10 @@ std::vector<ComparedTable> Comparer::measured(std::size_t reference) const {
       const double value = statistics[first + s](once_);
       std::vector<double> difference = draws[first + s];
       for (std::size_t d = 0; d < difference.size(); ++d) difference[d] -= draws[first + reference][d];
-      table.cells.push_back({systems_[s].seeds[m], percentile_estimate(value, draws[first + s], bootstrap.level),
-                             percentile_estimate(value - base, std::move(difference), bootstrap.level), kUndefined, kUndefined});
+      const bool few = static_cast<std::int64_t>(systems_[s].sums[m].user.size()) < kLeastUsers;
+      table.cells.push_back({systems_[s].seeds[m], few ? without_interval(value) : percentile_estimate(value, draws[first + s], bootstrap.level),
+                             few ? without_interval(value - base) : percentile_estimate(value - base, std::move(difference), bootstrap.level),
+                             kUndefined, kUndefined});
     }
     const bool headline = table.headline && measures_[m].oracle.user.empty();  // the gap closed repeats the test of the row above it
     if ((headline || table.metric == options_.metric) && measures_[m].member.empty() && options_.randomisations > 0) test(m, reference, table);
@@ -160,8 +162,7 @@ std::vector<ComparedTable> Comparer::probabilities(std::size_t reference) const 
     const double base = mean(systems_[reference].probability[row]);
     for (const System& system : systems_) {
       const double value = mean(system.probability[row]);
-      const auto alone = [](double x) { return Estimate{x, kUndefined, kUndefined, 0}; };
-      table.cells.push_back({system.probability[row], alone(value), alone(value - base), kUndefined, kUndefined});
+      table.cells.push_back({system.probability[row], without_interval(value), without_interval(value - base), kUndefined, kUndefined});
     }
     tables.push_back(std::move(table));
   }

@@ -16,8 +16,8 @@ using ListValues = std::vector<double>;  // (lists): a metric of each list, NaN 
 // The tables as they grow. Statistics wait for one common bootstrap, so that everything is measured on the same draws of users.
 class ReportBuilder {
  public:
-  Row& add_row(Table& table, std::string name, std::string unit, std::int64_t used, std::int64_t skipped) {
-    table.rows.push_back({std::move(name), std::move(unit), used, skipped, {}});
+  Row& add_row(Table& table, std::string name, std::string unit, std::int64_t used, std::int64_t skipped, std::int64_t users) {
+    table.rows.push_back({std::move(name), std::move(unit), used, skipped, users, {}});
     return table.rows.back();
   }
 
@@ -34,7 +34,7 @@ class ReportBuilder {
     for (Table& table : report.tables)
       for (Row& row : table.rows)
         for (Cell& cell : row.cells)
-          if (cell.reason.empty()) cell.estimate = estimates[next++];
+          if (cell.reason.empty()) cell.estimate = row.users < kLeastUsers ? without_interval(estimates[next].value) : estimates[next], ++next;
   }
 
  private:
@@ -59,15 +59,16 @@ void check_sizes(const LabelledLists& lists, std::span<const Predictions> system
 }
 
 struct Counts {
-  std::int64_t used = 0, skipped = 0;
+  std::int64_t used = 0, skipped = 0, users = 0;
 };
 
-Counts count_defined(const ListValues& values, std::span<const std::uint8_t> member) {
+Counts count_defined(const LabelledLists& lists, const ListValues& values, std::span<const std::uint8_t> member) {
   Counts counts;
   for (std::size_t l = 0; l < values.size(); ++l) {
     if (!member.empty() && member[l] == 0) continue;
     ++(std::isnan(values[l]) ? counts.skipped : counts.used);
   }
+  counts.users = static_cast<std::int64_t>(user_sums(values, lists.user, lists.users, member).user.size());
   return counts;
 }
 
@@ -124,8 +125,8 @@ class RankingTables {
 
  private:
   Row& start_row(ReportBuilder& builder, Table& table, std::size_t metric, std::span<const std::uint8_t> member) const {
-    const Counts counts = count_defined(values_[0][metric], member);
-    return builder.add_row(table, metrics_[metric].name, "lists", counts.used, counts.skipped);
+    const Counts counts = count_defined(lists_, values_[0][metric], member);
+    return builder.add_row(table, metrics_[metric].name, "lists", counts.used, counts.skipped, counts.users);
   }
   std::string reason(const Row& row, std::size_t metric) const { return row.used > 0 ? "" : why_undefined(metrics_[metric].gain); }
   Statistic mean(const ListValues& values, std::span<const std::uint8_t> member) const {
@@ -175,11 +176,11 @@ class OrderTables {
 
   void add_rows(ReportBuilder& builder, Table& table) const {
     for (const Values& of : rows_) {
-      Row& row = builder.add_row(table, of.name, "lists", lists_.size(), 0);
+      Row& row = builder.add_row(table, of.name, "lists", lists_.size(), 0, lists_.users);
       for (const ListValues& v : of.values) builder.add_cell(row, v.empty() ? Statistic() : mean(v), v.empty() ? "nobody judged the order" : "");
     }
     if (initial_.empty()) return;
-    Row& row = builder.add_row(table, "gap closed, whole orders", "lists", lists_.size(), 0);
+    Row& row = builder.add_row(table, "gap closed, whole orders", "lists", lists_.size(), 0, lists_.users);
     const std::vector<double> once(static_cast<std::size_t>(lists_.users), 1.0);
     const bool no_room = !(mean(best_)(once) > mean(initial_)(once));
     for (const ListValues& v : rows_[1].values) {
@@ -189,7 +190,7 @@ class OrderTables {
 
   void add_differences(ReportBuilder& builder, Table& table, std::size_t subject) const {
     for (const Values& of : rows_) {
-      Row& row = builder.add_row(table, of.name, "lists", lists_.size(), 0);
+      Row& row = builder.add_row(table, of.name, "lists", lists_.size(), 0, lists_.users);
       for (std::size_t s = 0; s < of.values.size(); ++s) {
         if (s == subject) continue;
         const bool known = !of.values[s].empty() && !of.values[subject].empty();
@@ -247,7 +248,7 @@ void add_probabilities(const LabelledLists& lists, std::span<const Predictions> 
     }
     for (std::size_t m = 0; m < metrics[speaker].size(); ++m) {
       const ProbabilityMetric& first = metrics[speaker][m];
-      Row& row = builder.add_row(table, first.name, first.unit, first.used, first.skipped);
+      Row& row = builder.add_row(table, first.name, first.unit, first.used, first.skipped, first.users);
       for (std::vector<ProbabilityMetric>& of_system : metrics)
         builder.add_cell(row, std::move(of_system[m].statistic), of_system[m].reason);
     }

@@ -110,6 +110,7 @@ struct Row {
   std::string name;
   std::string unit;            // of used and skipped: "lists", "items" or "users"
   std::int64_t used = 0, skipped = 0;
+  std::int64_t users = 0;      // whose they are; fewer than kLeastUsers: no intervals
   std::vector<Cell> cells;     // one per column
 };
 

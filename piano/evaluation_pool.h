@@ -16,8 +16,8 @@ struct EvaluationPart {
   std::vector<std::int64_t> requests;
 };
 
-// Lists part after part, in the order of their requests, with the heuristics of evaluation_set() and collaborative.h; "unseen" means unseen by the part's own training users; a user of two parts is one
-// user. Throws ErrorCode::data when a request stands in two parts: they are no folds of one log then.
+// Lists part after part, in the order of their requests, with the heuristics of evaluation_set() and collaborative.h, which go by each data set's
+// own training part; a user of two parts is one user. Throws ErrorCode::data when a request stands in two parts: they are no folds of one log then.
 EvaluationSet pooled_evaluation_set(std::span<const EvaluationPart> parts);
 
 // Appends what a system says of a further part.

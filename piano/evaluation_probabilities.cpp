@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <set>
 
 #include "engine/base/check.h"
 
@@ -109,10 +110,10 @@ std::vector<ProbabilityTask> probability_tasks(const LabelledLists& lists, ListL
 
 std::vector<ProbabilityMetric> probability_metrics(const ProbabilityTask& task, std::span<const double> predicted, std::int32_t users,
                                                    GroupWeight gauc_weight) {
-  const auto used = static_cast<std::int64_t>(task.at.size());
+  const auto used = static_cast<std::int64_t>(task.at.size()), owners = static_cast<std::int64_t>(std::set(task.user.begin(), task.user.end()).size());
   std::vector<ProbabilityMetric> metrics;
   for (const char* name : {"AUC", "GAUC", "log loss", "NE", "ECE", "PCOC"})
-    metrics.push_back({task.name + " " + name, task.unit, used, task.skipped, {}, task.unusable()});
+    metrics.push_back({task.name + " " + name, task.unit, used, task.skipped, owners, {}, task.unusable()});
   if (predicted.empty() && task.unavailable.empty())
     for (ProbabilityMetric& metric : metrics) metric.reason = "no " + task.name;
   if (!metrics[0].reason.empty()) return metrics;
@@ -132,7 +133,7 @@ std::vector<ProbabilityMetric> probability_metrics(const ProbabilityTask& task, 
     metrics[0].statistic = [sorted](UserWeights weights) { return sorted->auc(weights); };
     GroupedAuc groups = grouped_auc(p, task.label, task.user, users, gauc_weight);
     metrics[1].unit = "users";
-    metrics[1].used = groups.used;
+    metrics[1].used = metrics[1].users = groups.used;
     metrics[1].skipped = groups.skipped;
     if (!groups.value) metrics[1].reason = "no user with both labels";
     UserSums sums{{}, {}, std::move(groups.weight)};

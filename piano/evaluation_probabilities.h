@@ -32,7 +32,7 @@ std::vector<ProbabilityTask> probability_tasks(const LabelledLists& lists, ListL
 
 struct ProbabilityMetric {
   std::string name, unit;
-  std::int64_t used = 0, skipped = 0;
+  std::int64_t used = 0, skipped = 0, users = 0;
   Statistic statistic;
   std::string reason;                           // not empty: the statistic is not available
 };

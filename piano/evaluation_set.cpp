@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "piano/training_part.h"
+
 namespace piano {
 namespace {
 
@@ -16,18 +18,19 @@ using data::Dataset;
 constexpr std::array<const char*, 10> kSliceNames{"history", "no history", "unseen user", "unseen query", "mostly unseen items",
                                                   "1-10 candidates", "11-30 candidates", ">30 candidates", "head query", "tail query"};
 
-std::array<bool, kSliceNames.size()> membership(const Dataset& dataset, std::int64_t request, const Batch& batch, std::size_t list,
+std::array<bool, kSliceNames.size()> membership(const Dataset& dataset, std::int64_t request, const TrainingPart& training,
                                                 const std::vector<std::string_view>& head) {
-  const std::int32_t begin = batch.offsets[list], end = batch.offsets[list + 1], n = end - begin;
-  const auto unseen_items = std::count(batch.item.id.begin() + begin, batch.item.id.begin() + end, data::kOutOfVocabulary);
+  const std::int64_t begin = dataset.candidate_begin(request), end = dataset.candidate_end(request), n = end - begin;
+  std::int64_t unseen_items = 0;
+  for (std::int64_t c = begin; c < end; ++c) unseen_items += training.unseen_item(c) ? 1 : 0;
   const bool history = dataset.history_size(request) > 0;
   const std::string_view query = dataset.query(request);
   const bool ranked_query = !head.empty() && !query.empty();
   const bool is_head = std::binary_search(head.begin(), head.end(), query);
   return {history,
           !history,
-          batch.user[list] == data::kOutOfVocabulary,
-          batch.query.id[list] == data::kOutOfVocabulary,
+          training.unseen_user(request),
+          training.unseen_query(request),
           2 * unseen_items > n,
           n <= 10,
           n > 10 && n <= 30,
@@ -65,6 +68,7 @@ EvaluationSet evaluation_set(const Dataset& dataset, std::span<const std::int64_
   lists.kinds = features.schema.conversions;
   const std::size_t kinds = lists.kind_count();
   const std::vector<std::string_view> head = head_queries(dataset);
+  const TrainingPart training(dataset);
   std::map<std::string_view, std::int32_t> user_numbers;
   std::vector<std::int64_t> rows;  // the data set's candidate of each row
   std::vector<double> popularity, recency;
@@ -80,7 +84,7 @@ EvaluationSet evaluation_set(const Dataset& dataset, std::span<const std::int64_
       lists.user.push_back(lists.users++);
     }
     lists.target.push_back(static_cast<std::int32_t>(dataset.target(request)));
-    const auto member = membership(dataset, request, batch, 0, head);
+    const auto member = membership(dataset, request, training, head);
     for (std::size_t s = 0; s < member.size(); ++s) lists.slices[s].member.push_back(member[s] ? 1 : 0);
 
     const std::int64_t begin = dataset.candidate_begin(request);
@@ -95,7 +99,7 @@ EvaluationSet evaluation_set(const Dataset& dataset, std::span<const std::int64_
         lists.value.push_back(static_cast<double>(batch.value[k]));
         lists.conversions.push_back(static_cast<std::uint8_t>(batch.conversion[k]));
       }
-      popularity.push_back(static_cast<double>(features.item_popularity[static_cast<std::size_t>(batch.item.id[i])]));
+      popularity.push_back(training.popularity(candidate));
       recency.push_back(static_cast<double>(batch.recency[i]));
     }
     lists.offsets.push_back(static_cast<std::int64_t>(rows.size()));

@@ -17,8 +17,10 @@ struct EvaluationSet {
   std::vector<Predictions> heuristics;  // "initial order", "popularity", "last-interacted-first"; equal scores by initial rank
 };
 
-// Lists in the order of `requests`. `features` is the model's, and `builder` one of its builders, attached to `dataset`: "unseen" means
-// unseen by the model. `dataset` must outlive the result, whose ids are views into it.
+// Lists in the order of `requests`. `features` is the model's, which says what kinds of conversion there are, and `builder` one of its builders,
+// attached to `dataset`. `dataset` must outlive the result, whose ids are views into it.
+//
+// Popularity and "unseen" are by the data set's own training part (training_part.h), whatever the model was trained on.
 //
 // Slices: history, no history; unseen user; unseen query; mostly unseen items; up to 10, 11 to 30, more than 30 candidates; head and tail
 // queries (head: the most frequent queries of the data set's training part that together make up half of its requests; tail: all others).

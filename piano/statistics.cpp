@@ -21,6 +21,7 @@ std::vector<std::vector<double>> bootstrap_draws(std::int32_t users, std::span<c
   PIANO_CHECK(users > 0, "a bootstrap needs at least one user");
   std::vector<double> weights(static_cast<std::size_t>(users));
   std::vector<std::vector<double>> drawn(statistics.size());
+  if (users < kLeastUsers) return drawn;
   RandomStream random(options.seed, "bootstrap");
   for (std::int32_t replicate = 0; replicate < options.replicates; ++replicate) {
     std::fill(weights.begin(), weights.end(), 0.0);
@@ -30,13 +31,17 @@ std::vector<std::vector<double>> bootstrap_draws(std::int32_t users, std::span<c
   return drawn;
 }
 
+Estimate without_interval(double value) {
+  constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
+  return {value, undefined, undefined, 0};
+}
+
 Estimate percentile_estimate(double value, std::vector<double> draws, double level) {
   PIANO_CHECK(level > 0 && level < 1, "the level of an interval lies between 0 and 1");
-  constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
   std::erase_if(draws, [](double x) { return std::isnan(x); });
-  if (draws.empty()) return {value, undefined, undefined, 0};
-  std::sort(draws.begin(), draws.end());
   const double tail = (1 - level) / 2;
+  if (static_cast<double>(draws.size()) * tail < 1 - 1e-9) return without_interval(value);  // 40 * 0.025 is not quite 1
+  std::sort(draws.begin(), draws.end());
   return {value, quantile(draws, tail), quantile(draws, 1 - tail), static_cast<std::int64_t>(draws.size())};
 }
 

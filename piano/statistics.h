@@ -20,14 +20,21 @@ struct BootstrapOptions {
   std::uint64_t seed = 1;
 };
 
+// Fewer users behind a number give it no interval: draws of so few are far too narrow (of one, all are the same), and the paired test could not
+// get below 0.05 whatever they said (2 / 2^5).
+inline constexpr std::int64_t kLeastUsers = 6;
+
 // A value with its percentile interval. All NaN when undefined; low and high NaN when replicates is 0.
 struct Estimate {
   double value = 0, low = 0, high = 0;
   std::int64_t replicates = 0;  // draws for which the statistic was defined; the interval is over these
 };
+Estimate without_interval(double value);
 
-// [statistic][replicate]: its value on each draw, NaN where undefined. Deterministic in (users, statistics, options).
+// [statistic][replicate]: its value on each draw, NaN where undefined; no draws of fewer than kLeastUsers. Deterministic in (users, statistics,
+// options).
 std::vector<std::vector<double>> bootstrap_draws(std::int32_t users, std::span<const Statistic> statistics, const BootstrapOptions& options);
+// No interval with fewer than one draw expected beyond each end of it: 40 draws for 95 %.
 Estimate percentile_estimate(double value, std::vector<double> draws, double level);
 
 // Both together: one Estimate per statistic.

@@ -151,7 +151,7 @@ void abtest(const Arguments& arguments) {
       .value("split", "PART", "test", "train | valid | test | all; what is earlier is the past for CUPED")
       .value("seed", "N", "1", "of the users' arms and answers")
       .value("splits", "N", "500", "random splits of the A/A check that comes first")
-      .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; 0: none")
+      .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; fewer than 40: no interval from them")
       .value("lift", "X", number_text(defaults.lift, 2), "the smallest relative change worth finding: what the sample size is planned for")
       .value("power", "X", number_text(defaults.power, 1), "chance to find it")
       .value("rate", "X", "", "no experiment: the sample size for independent units of this rate")

@@ -256,7 +256,7 @@ void compare(const Arguments& arguments) {
       .value("split", "PART", "test", "train | valid | test | all")
       .value("oracle", "FILE", "", "a simulator's true probabilities: adds the gap closed")
       .value("ties", "HOW", "hash", "exact ties: hash (the one order shown) | average (over all orders)")
-      .value("replicates", "N", std::to_string(defaults.evaluation.bootstrap.replicates), "bootstrap draws of users; 0: no intervals")
+      .value("replicates", "N", std::to_string(defaults.evaluation.bootstrap.replicates), "bootstrap draws of users; fewer than 40: no intervals")
       .value("randomisations", "N", std::to_string(defaults.randomisations), "draws of the paired test; 0: no p-values")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
       .flag("json", "the report as JSON")

@@ -99,7 +99,7 @@ void evaluate(const Arguments& arguments) {
       .value("qrels", "FILE", "", "write the labels as TREC qrels: the target where there are targets, else click + conversion")
       .value("per-list", "FILE", "", "write each list's headline metrics for each system, tab-separated: for statistics over several runs")
       .value("ties", "HOW", "hash", "exact ties: hash (the one order shown) | average (over all orders)")
-      .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; 0: no intervals")
+      .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; fewer than 40: no intervals")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
       .flag("permute-past-queries", "a control: shuffle the queries within each history first; what it costs is what they are worth")
       .flag("brief", "headline metrics on all lists alone")

@@ -82,7 +82,7 @@ void ope(const Arguments& arguments) {
       .value("theta", "FILE", "", "chance that position 1, 2, .. is looked at, one number a line; without it, estimated by EM from random swaps")
       .value("theta-out", "FILE", "", "write what was estimated")
       .value("oracle", "FILE", "", "a simulator's true probabilities: adds the truth, and the estimates' errors")
-      .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; 0: no intervals")
+      .value("replicates", "N", std::to_string(bootstrap.replicates), "bootstrap draws of users; fewer than 40: no intervals")
       .value("threads", "N", "", "workers (default: all cores); the result does not depend on it")
       .flag("json", "the result as JSON")
       .example("piano ope --data data.safetensors --policy model.safetensors --theta theta.txt");

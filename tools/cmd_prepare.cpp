@@ -5,6 +5,7 @@
 
 #include "data/dataset.h"
 #include "data/dataset_writer.h"
+#include "data/raw_columns.h"
 #include "data/readers.h"
 #include "engine/base/json_text.h"
 #include "engine/base/log.h"
@@ -19,7 +20,7 @@ struct Format {
   data::ReadReport (*read)(const std::vector<std::string>&, const data::ReadOptions&, data::DatasetWriter&);
   data::SplitKind split;  // where --split is not given
 };
-constexpr std::array kFormats{Format{"jsonl", data::read_jsonl, data::SplitKind::time},
+constexpr std::array kFormats{Format{"jsonl", data::read_jsonl, data::SplitKind::automatic},
                               Format{"trivago", data::read_trivago, data::SplitKind::time},
                               Format{"lastfm", data::read_lastfm, data::SplitKind::given},
                               Format{"jdsearch", data::read_jdsearch, data::SplitKind::user},
@@ -82,10 +83,18 @@ data::WriterOptions writer_options(const CommandLine& line) {
   return options;
 }
 
+bool has_no_times(const data::Dataset& dataset) {
+  for (std::int64_t r = 0; r < dataset.size(); ++r)
+    if (dataset.time(r) != data::kNoTime) return false;
+  return true;
+}
+
 std::string report(const std::string& out, const data::ReadReport& read, bool json) {
   const data::Dataset dataset(out);
   const auto part = [&](data::Split split) { return static_cast<std::int64_t>(dataset.requests(split).size()); };
   const std::int64_t train = part(data::Split::train), valid = part(data::Split::valid), test = part(data::Split::test);
+  if (dataset.metadata("split") == "time" && has_no_times(dataset))
+    log_warning("no request has a time, so --split time leaves all of them for training, none to choose by or to test on; --split user needs no times");
   if (json) {
     nlohmann::ordered_json object{{"out", out}, {"rows", read.rows}, {"requests", read.requests}, {"rejected", read.rejected},
                                   {"train", train}, {"valid", valid}, {"test", test}};

@@ -184,7 +184,7 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
   if (parts[0] == 0) warnings.push_back("no training part: fit for piano evaluate, not for piano train");
   if (parts[0] > 0 && cold.requests > 0) {
     const auto warn = [&](const char* what, double unseen, double of) {
-      if (unseen > 0.5 * of) warnings.push_back("cold: " + percent_text(1, unseen / of) + " of the test part's " + what + " are unseen in training");
+      if (unseen > 0.5 * of) warnings.push_back("cold: " + percent_text(1, unseen / of) + " of the test part's " + what + " have no embedding: unseen in training, or too rare there");
     };
     if (d.metadata("split") != "user") warn("users", cold.unseen_users, cold.users);
     warn("queries", cold.unseen_queries, cold.queries);

@@ -144,3 +144,16 @@ TEST_CASE("derived histories hold the user's own past, strictly before the reque
   }
   CHECK(seen > 500);
 }
+
+TEST_CASE("split, unless told: by time where a request has one, else by user") {
+  std::vector<OwnedRequest> log = some_log(200, 60);
+  WriterOptions options;
+  options.split = SplitKind::automatic;
+  const TemporaryPath timed("timed.safetensors"), timeless("timeless.safetensors");
+  CHECK(packed(timed, log, options).metadata("split") == "time");
+  for (OwnedRequest& r : log) r.time.reset();
+  const Dataset dataset = packed(timeless, log, options);
+  CHECK(dataset.metadata("split") == "user");
+  CHECK(dataset.metadata("fold") == "1");
+  for (const Split s : {Split::train, Split::valid, Split::test}) CHECK(!dataset.requests(s).empty());
+}

@@ -128,6 +128,28 @@ TEST_CASE("compare: a better system is found to be better, and the gap closed is
   CHECK(table(c, "gap closed").cells[1].value.value == 0);
 }
 
+TEST_CASE("compare: a slice of few users has values and differences, no intervals") {
+  Lists made;
+  Slice five{"five", {}}, six{"six", {}};
+  for (std::int32_t user = 0; user < 12; ++user) {
+    made.add(user, {0, 0, 1}, {0, 0, 0});
+    five.member.push_back(user < 5), six.member.push_back(user < 6);
+  }
+  made.lists.slices = {five, six};
+  Comparer comparer(made.lists, {});
+  Predictions good = initial_order(made.lists);
+  for (std::size_t r = 0; r < good.score.size(); ++r) good.score[r] += 9 * made.lists.click[r];
+  comparer.add("good", good);
+  comparer.add("initial", initial_order(made.lists));
+  const Comparison c = comparer.compare("initial");
+  for (const char* slice : {"five", "six"}) {
+    const ComparedCell& cell = table(c, "NDCG@10 click", slice).cells[0];
+    CHECK(cell.value.value == 1);
+    CHECK(cell.difference.value == doctest::Approx(0.5));
+    for (const double end : {cell.value.low, cell.value.high, cell.difference.low, cell.difference.high}) CHECK(std::isnan(end) == (slice == std::string("five")));
+  }
+}
+
 TEST_CASE("folds by user pooled are the whole log, each request once, each user once") {
   const TemporaryFolder folder;
   write_fold(folder / "1", 1), write_fold(folder / "2", 2), write_fold(folder / "all", 1, data::SplitKind::none);

@@ -178,6 +178,33 @@ TEST_CASE("paired differences, slices, gap closed") {
   CHECK(to_json(report) == to_json(evaluate(made.lists, systems, quick())));
 }
 
+TEST_CASE("a row or a slice of few users has values and no intervals") {
+  test::Lists made;
+  Slice five{"five", {}}, six{"six", {}};
+  for (std::int32_t user = 0; user < 12; ++user) {
+    made.add(user, {0, 1, 1}, {0, static_cast<std::uint8_t>(user < 5), 0});
+    five.member.push_back(user < 5), six.member.push_back(user < 6);
+  }
+  made.lists.slices = {five, six};
+  const std::vector<double> p(36, 0.3);
+  const std::vector<Predictions> systems{initial_order(made.lists), {"p", p, p, p, {}, {}}};
+  const Report report = evaluate(made.lists, systems, quick());
+  const auto sure = [&](std::size_t table, const char* row) {
+    const Estimate& e = row_of(report.tables[table], row).cells.back().estimate;
+    CHECK_FALSE(std::isnan(e.value));
+    CHECK(std::isnan(e.low) == (e.replicates == 0));
+    return !std::isnan(e.low);
+  };
+  CHECK(sure(0, "NDCG@10 click"));
+  CHECK_FALSE(sure(0, "NDCG@10 conversion"));  // five have one
+  CHECK(sure(0, "pctr AUC"));
+  CHECK(sure(0, "pcvr log loss"));
+  CHECK(sure(1, "NDCG@10 click"));
+  CHECK_FALSE(sure(1, "NDCG@10 conversion"));
+  CHECK_FALSE(sure(2, "NDCG@10 click"));
+  CHECK(sure(3, "NDCG@10 click"));
+}
+
 TEST_CASE("whole orders: the truth of the order shown, what a model says of it, and the gap to the best order found") {
   test::Lists made;
   test::add_random_lists(made, 60, 4);

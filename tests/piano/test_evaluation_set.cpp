@@ -18,9 +18,10 @@ using namespace piano;
 
 namespace {
 
-data::Dataset pack(const std::string& path, const std::vector<std::string>& lines, data::SplitKind split = data::SplitKind::time) {
+data::Dataset pack(const std::string& path, const std::vector<std::string>& lines, data::SplitKind split = data::SplitKind::time, int min_count = 2) {
   data::WriterOptions options;
   options.split = split;
+  options.min_count = min_count;
   data::DatasetWriter writer(path, options);
   data::RequestParser parser;
   for (std::size_t i = 0; i < lines.size(); ++i) writer.add_request(parser.parse(lines[i]), static_cast<std::int64_t>(i), true);
@@ -130,21 +131,40 @@ TEST_CASE("evaluation set: lists, users, targets, slices and heuristics of a log
   for (const Predictions& system : set.heuristics) CHECK((system.pctr.empty() && system.list_ctr.empty()));
 }
 
-TEST_CASE("evaluation set: unseen is what the model has not seen, head queries are the data set's own") {
+TEST_CASE("evaluation set: popularity and what is unseen are the data's own, whatever has an embedding and whatever the model was trained on") {
+  const TemporaryFolder folder;
+  const std::string past = R"(,"history":[{"time":1,"query":"past","item":"h"}])";
+  std::vector<std::string> lines = small_log();
+  lines[2] = line(3, "once", "q0", candidate("b", 0, 0) + ',' + candidate("c", 1, 0), past);
+  lines[19] = line(20, "once", "past", candidate("h", 0, 0) + ',' + candidate("new", 0, 0) + ',' + candidate("c", 0, 0) + ',' + candidate("b", 0, 0));
+  const data::Dataset all = pack(folder / "all", lines, data::SplitKind::time, 1), none = pack(folder / "none", lines, data::SplitKind::time, 1000000);
+  const data::Dataset elsewhere = pack(folder / "elsewhere", {line(1, "new", "never heard", candidate("new", 1, 1))}, data::SplitKind::given, 1);
+  CHECK(none.features().item.rows() == data::kFirstId);
+  for (const data::Dataset* dataset : {&all, &none}) {
+    for (const data::Dataset* model : {&all, &none, &elsewhere}) {
+      data::BatchBuilder builder(model->features(), {});
+      builder.attach(*dataset);
+      const EvaluationSet set = evaluation_set(*dataset, std::vector<std::int64_t>{16, 17, 18, 19}, model->features(), builder);
+      CHECK(members(set, "unseen user") == Bits{0, 0, 1, 0});
+      CHECK(members(set, "unseen query") == Bits{0, 0, 0, 0});  // "past" stood in a history of the training part
+      CHECK(members(set, "mostly unseen items") == Bits{1, 0, 1, 0});
+      CHECK(order(set, 1, 3) == "c b h new");
+    }
+  }
+}
+
+TEST_CASE("evaluation set: without a training part nothing is seen and nobody is popular") {
   const TemporaryFolder folder;
   const data::Dataset learnt = pack(folder / "learnt", small_log());
-  const std::string one_line = line(5, "u0", "q0", candidate("c", 0, 0) + ',' + candidate("a", 0, 0));
+  const std::string one_line = line(5, "u0", "q0", candidate("a", 0, 0) + ',' + candidate("c", 0, 0));
   const data::Dataset other = pack(folder / "other", {one_line}, data::SplitKind::none);
   const std::int64_t first = 0;
-  for (const bool knows : {true, false}) {
-    const data::FeatureSpace& features = knows ? learnt.features() : other.features();  // a data set without a training part knows nothing
-    data::BatchBuilder builder(features, {});
-    builder.attach(other);
-    const EvaluationSet set = evaluation_set(other, {&first, 1}, features, builder);
-    for (const char* slice : {"unseen user", "unseen query", "mostly unseen items"}) CHECK(members(set, slice) == Bits{!knows});
-    for (const char* slice : {"head query", "tail query"}) CHECK(members(set, slice) == Bits{0});
-    CHECK(order(set, 1, 0) == "c a");
-  }
+  data::BatchBuilder builder(learnt.features(), {});
+  builder.attach(other);
+  const EvaluationSet set = evaluation_set(other, {&first, 1}, learnt.features(), builder);
+  for (const char* slice : {"unseen user", "unseen query", "mostly unseen items"}) CHECK(members(set, slice) == Bits{1});
+  for (const char* slice : {"head query", "tail query"}) CHECK(members(set, slice) == Bits{0});
+  CHECK(order(set, 1, 0) == "a c");
 }
 
 TEST_CASE("evaluation set: the heuristics on a simulated log are their definitions") {
@@ -176,7 +196,7 @@ TEST_CASE("evaluation set: the heuristics on a simulated log are their definitio
     for (std::size_t i = 0; i < n; ++i) {
       const std::string_view item = dataset.item(dataset.candidate_begin(r) + static_cast<std::int64_t>(i));
       recency.push_back(last.contains(item) ? last[item] : 0);
-      popularity.push_back(dataset.features().item.find(item) >= data::kFirstId ? clicks[item] : 0);
+      popularity.push_back(clicks[item]);
       touched += last.contains(item);
       popular += popularity.back() > 0;
     }

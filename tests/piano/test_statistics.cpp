@@ -107,6 +107,19 @@ TEST_CASE("draws for which a statistic is undefined are left out and counted") {
   CHECK(std::isnan(e[1].low));
 }
 
+TEST_CASE("few users or few draws give no interval") {
+  const std::vector<Statistic> statistics{[](UserWeights w) { return w[0]; }};
+  CHECK(bootstrap(6, statistics, {})[0].high > 1);
+  const Estimate few = bootstrap(5, statistics, {})[0];
+  CHECK(few.value == 1);
+  CHECK((std::isnan(few.low) && std::isnan(few.high) && few.replicates == 0));
+  BootstrapOptions options;
+  for (const std::int32_t draws : {1, 39, 40}) {
+    options.replicates = draws;
+    CHECK(bootstrap(100, statistics, options)[0].replicates == (draws < 40 ? 0 : 40));
+  }
+}
+
 TEST_CASE("randomisation: exact for few users, uniform under no difference, small for a real one") {
   // Three users that all gain 1: of the 8 sign patterns 2 are as far from 0, so p tends to a quarter.
   CHECK(randomisation_p(std::vector<double>{1, 1, 1}, 20000, 1) == Approx(0.25).epsilon(0.05));
