@@ -7,6 +7,7 @@
 #include "data/dataset.h"
 #include "data/dataset_columns.h"
 #include "data/labels.h"
+#include "piano/training_part.h"
 #include "tools/inspect.h"
 #include "tools/inspect_suspicions.h"
 #include "tools/output.h"
@@ -48,21 +49,22 @@ Labels count_labels(const data::Dataset& d) {
   return n;
 }
 
-// Of the test part: what has no embedding of its own, because training has not seen it (often enough).
+// Of the test part: what the training part has not seen, and what has no embedding of its own, because that saw it too seldom.
 struct Cold {
-  double requests = 0, users = 0, unseen_users = 0, queries = 0, unseen_queries = 0, candidates = 0, unseen_candidates = 0;
+  struct Of { double all = 0, unseen = 0, without = 0; } users, queries, candidates;
 };
 
 Cold count_cold(const data::Dataset& d) {
   const data::FeatureSpace& f = d.features();
+  const TrainingPart training(d);
   Cold n;
+  const auto count = [](Cold::Of& of, bool unseen, std::int32_t row) {
+    of.all += 1, of.unseen += unseen ? 1 : 0, of.without += row == data::kOutOfVocabulary ? 1 : 0;
+  };
   for (const std::int64_t r : d.requests(data::Split::test)) {
-    n.requests += 1;
-    if (!d.user(r).empty()) n.users += 1, n.unseen_users += f.user.find(d.user(r)) == data::kOutOfVocabulary ? 1 : 0;
-    if (!d.query(r).empty()) n.queries += 1, n.unseen_queries += f.query.find(d.query(r)) == data::kOutOfVocabulary ? 1 : 0;
-    for (std::int64_t c = d.candidate_begin(r); c < d.candidate_end(r); ++c) {
-      n.candidates += 1, n.unseen_candidates += f.item.find(d.item(c)) == data::kOutOfVocabulary ? 1 : 0;
-    }
+    if (!d.user(r).empty()) count(n.users, training.unseen_user(r), f.user.find(d.user(r)));
+    if (!d.query(r).empty()) count(n.queries, training.unseen_query(r), f.query.find(d.query(r)));
+    for (std::int64_t c = d.candidate_begin(r); c < d.candidate_end(r); ++c) count(n.candidates, training.unseen_item(c), f.item.find(d.item(c)));
   }
   return n;
 }
@@ -166,9 +168,11 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
                   {"lists_without_a_click", share(n.lists - n.clicked_lists, n.lists)},
                   {"lists_with_a_conversion", share(n.converted_lists, n.lists)}};
   describe_kinds(d, out, warnings);
-  if (cold.requests > 0) {
-    out["unseen_in_test"] = {{"users", share(cold.unseen_users, cold.users)}, {"queries", share(cold.unseen_queries, cold.queries)},
-                             {"candidates", share(cold.unseen_candidates, cold.candidates)}};
+  if (cold.candidates.all > 0) {
+    out["unseen_in_test"] = {{"users", share(cold.users.unseen, cold.users.all)}, {"queries", share(cold.queries.unseen, cold.queries.all)},
+                             {"candidates", share(cold.candidates.unseen, cold.candidates.all)}};
+    out["without_embedding_in_test"] = {{"users", share(cold.users.without, cold.users.all)}, {"queries", share(cold.queries.without, cold.queries.all)},
+                                        {"candidates", share(cold.candidates.without, cold.candidates.all)}};
   }
   if (f.schema.ngrams.on()) out["ngrams"] = ngrams_json(f.schema.ngrams);
   if (f.schema.item_vector > 0) out["item_vectors"] = vectors_of(d);
@@ -182,13 +186,13 @@ void inspect_data(const std::string& path, Json& out, std::vector<std::string>& 
   if (users.size() > 1 && *std::max_element(of_user.begin(), of_user.end()) == 1)
     warnings.push_back("one list a user: no user is known from an earlier list, and a history is only what the log gives with the list");
   if (parts[0] == 0) warnings.push_back("no training part: fit for piano evaluate, not for piano train");
-  if (parts[0] > 0 && cold.requests > 0) {
-    const auto warn = [&](const char* what, double unseen, double of) {
-      if (unseen > 0.5 * of) warnings.push_back("cold: " + percent_text(1, unseen / of) + " of the test part's " + what + " have no embedding: unseen in training, or too rare there");
+  if (parts[0] > 0) {
+    const auto warn = [&](const char* what, const Cold::Of& of) {
+      if (of.without > 0.5 * of.all) warnings.push_back("cold: " + percent_text(1, of.without / of.all) + " of the test part's " + what + " have no embedding: unseen in training, or too rare there");
     };
-    if (d.metadata("split") != "user") warn("users", cold.unseen_users, cold.users);
-    warn("queries", cold.unseen_queries, cold.queries);
-    warn("candidates", cold.unseen_candidates, cold.candidates);
+    if (d.metadata("split") != "user") warn("users", cold.users);
+    warn("queries", cold.queries);
+    warn("candidates", cold.candidates);
   }
 }
 
