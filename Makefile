@@ -3,6 +3,7 @@ JOBS   ?= $(shell nproc)
 WERROR ?= OFF
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
@@ -45,9 +46,9 @@ tsan: bootstrap                 ## the tests under the thread sanitizer (needs c
 	$(call build,tsan)
 	ctest --preset tsan -j $(JOBS)
 
-fuzz: bootstrap                 ## fuzz each parser for FUZZ_SECONDS (needs clang)
+fuzz: bootstrap                 ## fuzz each parser for FUZZ_SECONDS, from FUZZ_SEED on or at random (needs clang)
 	$(call build,fuzz,fuzz_safetensors fuzz_jsonl fuzz_trivago fuzz_formats fuzz_npy)
-	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 install: build                  ## install the library and the binary to PREFIX
 	cmake --install build/release --prefix $(PREFIX)
@@ -60,4 +61,4 @@ bootstrap:
 
 help:                           ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-	@echo "Variables: JOBS=$(JOBS) WERROR=$(WERROR) PREFIX=$(PREFIX) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTHON=$(PYTHON)"
+	@echo "Variables: JOBS=$(JOBS) WERROR=$(WERROR) PREFIX=$(PREFIX) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) PYTHON=$(PYTHON)"
