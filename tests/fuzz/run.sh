@@ -1,8 +1,8 @@
 #!/bin/bash
 # Fuzzes each parser for some seconds, starting from the seeds; new inputs are kept in BUILD_FOLDER/corpus, crashes in BUILD_FOLDER.
 #   tests/fuzz/run.sh BUILD_FOLDER [SECONDS [SEED]]
-# Seed 0, the default, is another one each time. From any other the same inputs come each time, into an empty corpus and as many as there is time for: libFuzzer looks at
-# addresses, and at its folder as time goes by, so these are held still.
+# Seed 0, the default, is another one each time. From any other the same inputs come each time, if the corpus is empty, as many as there is time
+# for: libFuzzer looks at addresses, and at its folder as time goes by, so these are held still.
 set -eu
 build=$(cd "$1" && pwd)
 seconds=${2:-60} seed=${3:-0}
