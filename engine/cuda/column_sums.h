@@ -23,11 +23,12 @@ struct Targets {
 template <int n>
 __device__ inline void sum_of_block(float* mine) {
   auto* sums = shared_memory<float>();  // (kRowsAtOnce, n, 32)
-  for (int s = 0; s < n; ++s) sums[(threadIdx.y * n + s) * 32 + threadIdx.x] = mine[s];
+  const auto x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  for (int s = 0; s < n; ++s) sums[(y * n + s) * 32 + x] = mine[s];
   __syncthreads();
-  for (int s = 0; s < n && threadIdx.y == 0; ++s) {
+  for (int s = 0; s < n && y == 0; ++s) {
     mine[s] = 0;
-    for (int y = 0; y < kRowsAtOnce; ++y) mine[s] += sums[(y * n + s) * 32 + threadIdx.x];
+    for (int part = 0; part < kRowsAtOnce; ++part) mine[s] += sums[(part * n + s) * 32 + x];
   }
 }
 

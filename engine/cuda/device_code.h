@@ -45,9 +45,9 @@ __device__ inline T warp_max(T v) {
 // Sum over the lanes up to this one.
 template <class T>
 __device__ inline T warp_scan(T v) {
-  for (int step = 1; step < 32; step *= 2) {
+  for (unsigned step = 1; step < 32; step *= 2) {
     const T other = __shfl_up_sync(kAllLanes, v, step);
-    if (lane() >= step) v += other;
+    if (threadIdx.x % 32 >= step) v += other;
   }
   return v;
 }

@@ -21,7 +21,7 @@ __global__ void sum_lists(Lists lists, std::int64_t d, int heads, const float* x
   __syncthreads();
   if (threadIdx.y != 0 || c >= d) return;
   float sum = 0;
-  for (int part = 0; part < kRowsAtOnce; ++part) sum += sums[part * 32 + threadIdx.x];
+  for (unsigned part = 0; part < kRowsAtOnce; ++part) sum += sums[part * 32 + threadIdx.x];
   y[(l * heads + h) * d + c] = w == nullptr && begin < end ? sum / static_cast<float>(end - begin) : sum;
 }
 

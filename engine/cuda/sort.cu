@@ -135,7 +135,8 @@ std::int32_t* numbers(CudaMemory& memory, std::int64_t n) {
 
 SortedKeys sort_keys(CudaMemory& memory, const std::int32_t* keys, const std::int32_t* count, std::int64_t room, std::int64_t limit) {
   const std::int64_t tiles = ceil_div(room, kTile);
-  const int passes = std::max(1, static_cast<int>(ceil_div(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(limit, 1) - 1)), kDigitBits)));
+  const auto bits = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(limit, 2) - 1)));
+  const int passes = (bits + kDigitBits - 1) / kDigitBits;
   std::int32_t *counts = numbers(memory, kDigits * tiles), *totals = numbers(memory, kDigits);
   std::int32_t *to_keys = numbers(memory, room), *to_places = numbers(memory, room);
   const std::int64_t once_more = passes > 1 ? room : 0;  // asked for in any case: sizes settle by their place in the order of requests

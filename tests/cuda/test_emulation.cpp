@@ -19,6 +19,7 @@ void start(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared_bytes
     void* pointers[] = {&unpacked..., nullptr};
     cudaLaunchKernel(kernel, grid, block, pointers, shared_bytes, nullptr);
   }, packed);
+  cudaStreamSynchronize(nullptr);
 }
 
 __global__ void number(int* out) { out[blockIdx.x * blockDim.x + threadIdx.x] = static_cast<int>(100 * blockIdx.x + threadIdx.x); }
@@ -79,20 +80,18 @@ TEST_CASE("emulation: threads, blocks, shuffles, barriers, shared memory") {
   std::vector<float> sums(2);
   start(sum_all, dim3(1), dim3(96), 3 * sizeof(float), sums.data());
   CHECK(sums == std::vector<float>{496, 96});
-  for (const std::uint64_t order : {0, 1, 2}) {
+  for (const std::uint64_t order : {0u, 1u, 2u}) {
     emulation::shuffle_threads(order);
     std::vector<int> from(100), to(100), expected(100);
     for (std::size_t i = 0; i < 100; ++i) from[i] = static_cast<int>(i), expected[i] = static_cast<int>(99 - i);
     start(reverse, dim3(1), dim3(100), 100 * sizeof(int), from.data(), to.data());
     CHECK(to == expected);
-    start(forgetful_reverse, dim3(1), dim3(100), 100 * sizeof(int), from.data(), to.data());
-    CHECK(to != expected);
   }
   emulation::shuffle_threads(0);
 }
 
 TEST_CASE("emulation: votes, and sums up to a lane") {
-  for (const std::uint64_t order : {0, 1}) {
+  for (const std::uint64_t order : {0u, 1u}) {
     emulation::shuffle_threads(order);
     std::vector<unsigned> ballots(64), equal(64);
     std::vector<int> scans(64);
@@ -109,7 +108,8 @@ TEST_CASE("emulation: votes, and sums up to a lane") {
   emulation::shuffle_threads(0);
 }
 
-TEST_CASE("emulation: what would hang a GPU, or be anybody's guess there, is an error") {
+// The sanitizer would look at how the emulation itself makes its messages.
+TEST_CASE("emulation: what would hang a GPU, or be anybody's guess there, is an error" * doctest::skip(emulation::finds_races())) {
   CHECK_THROWS_AS(start(some_at_a_barrier, dim3(1), dim3(32), 0), std::runtime_error);
   CHECK_THROWS_AS(start(some_leave_before_a_shuffle, dim3(1), dim3(32), 0), std::runtime_error);
   CHECK_THROWS_AS(start(two_shuffles, dim3(1), dim3(32), 0), std::runtime_error);
@@ -120,7 +120,16 @@ TEST_CASE("emulation: what would hang a GPU, or be anybody's guess there, is an 
   CHECK_THROWS_AS(start(write_behind, dim3(1), dim3(2048), 16, 3), std::runtime_error);
 }
 
-TEST_CASE("emulation: a result that depends on the order of threads shows") {
+// Of races on purpose. With the thread sanitizer test_races.cpp has them.
+TEST_CASE("emulation: a result that depends on the order of threads shows, and so does a missing barrier" * doctest::skip(emulation::finds_races())) {
+  for (const std::uint64_t order : {0u, 1u, 2u}) {
+    emulation::shuffle_threads(order);
+    std::vector<int> from(100), to(100), expected(100);
+    for (std::size_t i = 0; i < 100; ++i) from[i] = static_cast<int>(i), expected[i] = static_cast<int>(99 - i);
+    start(forgetful_reverse, dim3(1), dim3(100), 100 * sizeof(int), from.data(), to.data());
+    CHECK(to != expected);
+  }
+  emulation::shuffle_threads(0);
   int in_order = 0, shuffled = 0;
   start(who_comes_last, dim3(1), dim3(64), 0, &in_order);
   emulation::shuffle_threads(5);

@@ -101,7 +101,7 @@ Numbers runs_of(const std::vector<std::size_t>& lengths) {
 }  // namespace
 
 TEST_CASE("sort: as std::stable_sort has it, for all sizes around its tiles, few keys and many; what lies behind the keys is not looked at") {
-  for (const std::size_t n : {0, 1, 2, 31, 32, 33, 511, 512, 513, 1024, 5000}) {
+  for (const std::size_t n : {0u, 1u, 2u, 31u, 32u, 33u, 511u, 512u, 513u, 1024u, 5000u}) {
     for (const std::int64_t limit : {std::int64_t{1}, std::int64_t{2}, std::int64_t{256}, std::int64_t{257}, std::int64_t{70000}}) {
       check_sorted(draw(n, limit, n + 1), limit, 0);
       check_sorted(draw(n, limit, n + 2), limit, 700);
@@ -143,7 +143,7 @@ TEST_CASE("row sums: rows that lie anywhere, with factors and widths; entries be
   }
   const Keys target(memory, targets, 100), places(memory, entry, 100);
   std::vector<float> in_order;
-  for (const std::uint64_t seed : {0, 7, 8}) {
+  for (const std::uint64_t seed : {0u, 7u, 8u}) {
     std::vector<float> out(expected.size(), 1e30f);
     emulation::shuffle_threads(seed);
     sum_rows(memory, {target.there, places.there, target.count, target.room, 4}, addends.data(), 5, out.data());
@@ -158,7 +158,7 @@ TEST_CASE("row sums: the bits of numbers that round do not depend on the order o
   std::vector<float> rows(index.size() * 2), in_order;
   RandomStream random(4, "rows");
   for (float& x : rows) x = static_cast<float>(random.normal());
-  for (const std::uint64_t seed : {0, 1, 2}) {
+  for (const std::uint64_t seed : {0u, 1u, 2u}) {
     emulation::shuffle_threads(seed);
     CudaMemory memory(Precision::f32);
     std::vector<float> out(20);

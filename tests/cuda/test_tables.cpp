@@ -67,7 +67,7 @@ TEST_CASE("tables: each touched row's gradient, of tables of several widths, wit
     batch.expect(expected);
     if (where == DeviceMemory::Tables::host) {
       const CudaMemory::TableGradients there = memory.table_gradients();
-      memory.run();
+      memory.read({});
       const Numbers rows = memory.touched_rows();
       CHECK(Numbers(there.row, there.row + *there.count) == rows);  // the emulation's device memory is the host's
       CHECK(memory.touched_rows() == rows);
@@ -115,6 +115,7 @@ TEST_CASE("tables: other ids, and another number of them, are no other commands:
     batch.expect(expected);
     const CudaMemory::TableGradients there = memory.table_gradients();
     memory.run_step();
+    memory.read({});
     for (std::int32_t i = 0; i < *there.count; ++i) {
       const CudaMemory::TableRow row = memory.table_row(there.row[i]);
       for (std::int64_t c = 0; c < there.d; ++c) {

@@ -73,51 +73,7 @@ inline cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtM
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// An input as the tensor cores take it: so many bits of mantissa, the nearest, halves to even.
-inline float rounded(float x, cublasComputeType_t compute) {
-  const unsigned dropped = compute == CUBLAS_COMPUTE_32F ? 0 : compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? 13 : 16;
-  if (dropped == 0) return x;
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  bits += (1u << (dropped - 1)) - 1 + (bits >> dropped & 1);
-  bits = bits >> dropped << dropped;
-  std::memcpy(&x, &bits, sizeof bits);
-  return x;
-}
-
-// D = alpha op(A) op(B) + beta C, with the epilogue's bias for each row of D
-inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const void* alpha, const void* a_data, cublasLtMatrixLayout_t la,
-                                     const void* b_data, cublasLtMatrixLayout_t lb, const void* beta, const void* c_data, cublasLtMatrixLayout_t lc,
-                                     void* d_data, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t*, void*, std::size_t, cudaStream_t) {
-  if (capturing != nullptr) {
-    const float by = *static_cast<const float*>(alpha), add = *static_cast<const float*>(beta);
-    capturing->calls.push_back([=, op = *op, la = *la, lb = *lb, lc = *lc, ld = *ld]() mutable {
-      cublasLtMatmul(nullptr, &op, &by, a_data, &la, b_data, &lb, &add, c_data, &lc, d_data, &ld, nullptr, nullptr, 0, nullptr);
-    });
-    return CUBLAS_STATUS_SUCCESS;
-  }
-  const auto *a = static_cast<const float*>(a_data), *b = static_cast<const float*>(b_data), *c = static_cast<const float*>(c_data);
-  const std::uint64_t m = ld->rows, n = ld->cols, k = op->a == CUBLAS_OP_N ? la->cols : la->rows;
-  if ((op->a == CUBLAS_OP_N ? la->rows : la->cols) != m || (op->b == CUBLAS_OP_N ? lb->rows : lb->cols) != k ||
-      (op->b == CUBLAS_OP_N ? lb->cols : lb->rows) != n || lc->rows != m || lc->cols != n) {
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
-  if (m == 0 || n == 0 || k == 0 || !supported(*op, *la, *ld)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  const auto at = [](const float* x, const EmulatedLayout* l, std::uint64_t row, std::uint64_t col) {
-    return x[static_cast<std::int64_t>(col) * l->stride + static_cast<std::int64_t>(row)];
-  };
-  const auto input = [&](const float* x, const EmulatedLayout* l, std::uint64_t row, std::uint64_t col) { return rounded(at(x, l, row, col), op->compute); };
-  for (std::uint64_t j = 0; j < n; ++j) {
-    for (std::uint64_t i = 0; i < m; ++i) {
-      float sum = 0;
-      for (std::uint64_t x = 0; x < k; ++x) {
-        sum += (op->a == CUBLAS_OP_N ? input(a, la, i, x) : input(a, la, x, i)) * (op->b == CUBLAS_OP_N ? input(b, lb, x, j) : input(b, lb, j, x));
-      }
-      float v = *static_cast<const float*>(alpha) * sum;
-      if (*static_cast<const float*>(beta) != 0) v += *static_cast<const float*>(beta) * at(c, lc, i, j);
-      if (op->epilogue == CUBLASLT_EPILOGUE_BIAS) v += op->bias[i];
-      static_cast<float*>(d_data)[static_cast<std::int64_t>(j) * ld->stride + static_cast<std::int64_t>(i)] = v;
-    }
-  }
-  return CUBLAS_STATUS_SUCCESS;
-}
+// D = alpha op(A) op(B) + beta C, with the epilogue's bias for each row of D: cublasLt.cpp
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t op, const void* alpha, const void* a, cublasLtMatrixLayout_t la, const void* b,
+                              cublasLtMatrixLayout_t lb, const void* beta, const void* c, cublasLtMatrixLayout_t lc, void* d, cublasLtMatrixLayout_t ld,
+                              const cublasLtMatmulAlgo_t*, void* workspace, std::size_t, cudaStream_t stream);

@@ -4,7 +4,7 @@
 // Blocks run one after another. Each thread of a block is a fiber that runs until it ends or waits: at a barrier for its block, at a shuffle for
 // its warp. Waiting for a thread that has ended, or that waits elsewhere, is an error, as it would be (or would hang) on a GPU. Shared and device
 // memory begin as NaN, what lies behind a block's shared memory is watched, and the order of threads can be shuffled (emulation.h).
-// Streams are one: calls happen at once. So a transfer that a kernel should have waited for is not found here.
+// Streams do at once what they are asked to; that somebody should have waited for them, the thread sanitizer finds (order.h).
 #pragma once
 
 #include <cmath>
@@ -45,10 +45,10 @@ inline dim3 blockDim, gridDim;
 // ---- what the fibers wait for
 
 namespace piano::emulation {
-void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, void (*thread)(void*), void* arguments);
+enum class Exchange { shuffle, shuffle_xor, shuffle_up, to_all, sync_warp };
 void wait_for_block();
 // Hands `bytes` of `mine` to the lanes of `mask` and returns lane `from`'s.
-void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size_t bytes, int kind);
+void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size_t bytes, Exchange kind);
 // Hands every lane's number to every lane of `mask`: theirs (32), 0 of lanes that are not in it.
 void exchange_all(unsigned mask, std::uint32_t mine, std::uint32_t* theirs);
 int lane();
@@ -59,20 +59,20 @@ inline void __syncthreads() { piano::emulation::wait_for_block(); }
 template <class T>
 T __shfl_sync(unsigned mask, T v, int from) {
   T theirs;
-  piano::emulation::exchange(mask, from % 32, &v, &theirs, sizeof v, 0);
+  piano::emulation::exchange(mask, from % 32, &v, &theirs, sizeof v, piano::emulation::Exchange::shuffle);
   return theirs;
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int with) {
   T theirs;
-  piano::emulation::exchange(mask, piano::emulation::lane() ^ with, &v, &theirs, sizeof v, 1);
+  piano::emulation::exchange(mask, piano::emulation::lane() ^ with, &v, &theirs, sizeof v, piano::emulation::Exchange::shuffle_xor);
   return theirs;
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T v, unsigned by) {
   T theirs;
   const int lane = piano::emulation::lane(), from = lane - static_cast<int>(by);
-  piano::emulation::exchange(mask, from < 0 ? lane : from, &v, &theirs, sizeof v, 3);
+  piano::emulation::exchange(mask, from < 0 ? lane : from, &v, &theirs, sizeof v, piano::emulation::Exchange::shuffle_up);
   return theirs;
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
@@ -92,7 +92,7 @@ inline unsigned __match_any_sync(unsigned mask, int value) {
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) {
   int mine = 0, theirs = 0;
-  piano::emulation::exchange(mask, piano::emulation::lane(), &mine, &theirs, sizeof mine, 2);
+  piano::emulation::exchange(mask, piano::emulation::lane(), &mine, &theirs, sizeof mine, piano::emulation::Exchange::sync_warp);
 }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
@@ -110,7 +110,7 @@ enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97, cudaDevAttrM
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 // A graph: calls that were noted down with copies of their arguments. While one is captured nothing is done, and what CUDA forbids is an error.
-struct EmulatedGraph { std::vector<std::function<void()>> calls; };
+struct EmulatedGraph { std::vector<std::function<void(cudaStream_t)>> calls; };
 using cudaGraph_t = EmulatedGraph*;
 using cudaGraphExec_t = EmulatedGraph*;
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
@@ -126,17 +126,38 @@ inline cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) { retu
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* to, cudaGraph_t graph, unsigned long long) { return *to = new EmulatedGraph(*graph), cudaSuccess; }
 inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
 inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) { return delete graph, cudaSuccess; }
-inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
   forbidden_while_capturing("a graph's start");
-  for (const auto& call : graph->calls) call();
+  for (const auto& call : graph->calls) call(stream);
   return cudaSuccess;
 }
-// Done now, or noted down.
+// call(stream): done now, or noted down.
 template <class Call>
-cudaError_t do_or_capture(Call call) {
-  capturing != nullptr ? capturing->calls.push_back(call) : call();
+cudaError_t do_or_capture(cudaStream_t stream, Call call) {
+  capturing != nullptr ? capturing->calls.push_back(call) : call(stream);
   return cudaSuccess;
 }
+
+// ---- what a stream does, and who waits for it: runtime.cpp
+
+namespace piano::emulation {
+void run_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, void (*thread)(void*), const void* arguments, std::size_t bytes);
+void copy(cudaStream_t stream, void* to, const void* from, std::size_t bytes);
+void fill(cudaStream_t stream, void* to, int value, std::size_t bytes);
+void act_in(cudaStream_t stream, const std::function<void()>& act);  // for files without the sanitizer
+}  // namespace piano::emulation
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
+cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned);
+cudaError_t cudaEventDestroy(cudaEvent_t e);
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t s);  // all bytes 0xFF: NaN
+cudaError_t cudaFreeAsync(void* p, cudaStream_t s);
+cudaError_t cudaMallocHost(void** p, std::size_t bytes);
+cudaError_t cudaFreeHost(void* p);
 
 inline const char* cudaGetErrorString(cudaError_t) { return "an error of the emulation"; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
@@ -152,29 +173,14 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int)
   return cudaSuccess;
 }
 inline cudaError_t cudaFuncGetName(const char** name, const void*) { return *name = "a kernel", cudaSuccess; }
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) { return *s = nullptr, cudaSuccess; }
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  forbidden_while_capturing("a wait");
-  return std::exchange(piano::emulation::gpu.failed, false) ? cudaErrorLaunchFailure : cudaSuccess;
-}
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) { return *e = nullptr, cudaSuccess; }
-inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return forbidden_while_capturing("a wait"), cudaSuccess; }
-cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t);  // all bytes 0xFF: NaN
-cudaError_t cudaFreeAsync(void* p, cudaStream_t);
-cudaError_t cudaMallocHost(void** p, std::size_t bytes);
-cudaError_t cudaFreeHost(void* p);
 using cudaMemPool_t = struct EmulatedPool*;
 inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) { return *pool = nullptr, cudaSuccess; }
 inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t) { return cudaSuccess; }
-inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t) {
-  return do_or_capture([=] { std::memset(p, value, bytes); });
+inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
+  return do_or_capture(stream, [=](cudaStream_t in) { piano::emulation::fill(in, p, value, bytes); });
 }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  return do_or_capture([=] { std::memcpy(to, from, bytes); });
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  return do_or_capture(stream, [=](cudaStream_t in) { piano::emulation::copy(in, to, from, bytes); });
 }
 
 namespace piano::emulation {
@@ -201,10 +207,11 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute, int va
 }
 
 template <class... P>
-cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void** pointers, std::size_t shared_bytes, cudaStream_t) {
+cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void** pointers, std::size_t shared_bytes, cudaStream_t stream) {
   constexpr std::size_t kUnasked = 48 * 1024;
+  using Call = piano::emulation::KernelCall<P...>;
   if (shared_bytes > kUnasked && shared_bytes > shared_leave[reinterpret_cast<const void*>(kernel)]) return cudaErrorInvalidValue;
-  return do_or_capture([=, call = piano::emulation::call_of(kernel, pointers, std::index_sequence_for<P...>{})]() mutable {
-    piano::emulation::run_grid(grid, block, shared_bytes, [](void* c) { static_cast<piano::emulation::KernelCall<P...>*>(c)->run(); }, &call);
+  return do_or_capture(stream, [=, call = piano::emulation::call_of(kernel, pointers, std::index_sequence_for<P...>{})](cudaStream_t in) {
+    piano::emulation::run_kernel(in, grid, block, shared_bytes, [](void* c) { static_cast<Call*>(c)->run(); }, &call, sizeof call);
   });
 }

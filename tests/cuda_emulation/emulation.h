@@ -9,6 +9,8 @@ namespace piano::emulation {
 // 0: threads run in their order. Else in an order drawn from `seed`, blocks as well: kernels whose bits depend on it are found.
 void shuffle_threads(std::uint64_t seed);
 
+bool finds_races();  // it is built with the thread sanitizer (order.h)
+
 std::int64_t launches();  // kernels started until now
 
 // What the device is; tests may have another one for a while.
