@@ -2,16 +2,7 @@
 
 #include <algorithm>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define PIANO_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PIANO_ASAN 1
-#endif
-#endif
-#ifdef PIANO_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
+#include "engine/base/poison.h"
 
 namespace piano {
 namespace {
@@ -20,18 +11,12 @@ constexpr std::size_t kMinimumChunk = std::size_t{1} << 16;
 
 std::size_t round_up(std::size_t bytes) { return (bytes + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment; }
 
-void poison([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t size) {
-#ifdef PIANO_ASAN
-  __asan_poison_memory_region(data, size);
-#elif !defined(NDEBUG)
+// Nobody may read it until it is asked for again: the sanitizer sees to it, or it is no number that anybody expects.
+void take_back(std::byte* data, std::size_t size) {
+#if !defined(PIANO_ASAN) && !defined(NDEBUG)
   std::fill(data, data + size, std::byte{0xDD});
 #endif
-}
-
-void unpoison([[maybe_unused]] void* data, [[maybe_unused]] std::size_t size) {
-#ifdef PIANO_ASAN
-  __asan_unpoison_memory_region(data, size);
-#endif
+  poison(data, size);
 }
 
 }  // namespace
@@ -56,7 +41,7 @@ void Arena::release() {
 void Arena::add_chunk(std::size_t bytes) {
   const std::size_t size = std::max(kMinimumChunk, round_up(bytes));
   auto* data = static_cast<std::byte*>(::operator new(size, std::align_val_t{kAlignment}));
-  poison(data, size);
+  take_back(data, size);
   chunks_.push_back({data, size});
   offset_ = 0;
 }
@@ -86,7 +71,7 @@ void Arena::give_back(void* p, std::size_t bytes) {
   if (bin == bins_.end()) bin = bins_.insert(bin, {size, nullptr});
   unpoison(p, sizeof(Free));  // nothing, or one number, may have been asked for
   bin->first = ::new (p) Free{bin->first};
-  poison(static_cast<std::byte*>(p) + sizeof(Free), size - sizeof(Free));
+  take_back(static_cast<std::byte*>(p) + sizeof(Free), size - sizeof(Free));
 }
 
 void Arena::end_loan() {
@@ -112,7 +97,7 @@ void Arena::reset() {
     release();
     add_chunk(total);
   } else if (!chunks_.empty()) {
-    poison(chunks_.back().data, offset_);
+    take_back(chunks_.back().data, offset_);
   }
   offset_ = 0;
   used_ = 0;

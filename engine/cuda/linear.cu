@@ -9,12 +9,26 @@
 namespace piano::cuda {
 namespace {
 
-// gelu(z), and its slope Phi(z) + z phi(z)
+// Phi(z)
+__device__ inline float normal_below(float z) { return 0.5f * erfcf(-z * 0.70710678f); }
+
 struct Gelu {
-  __device__ void operator()(const float* x, float* y) const {
-    const float z = x[0], below = 0.5f * erfcf(-z * 0.70710678f);
-    y[0] = z * below, y[1] = below + z * 0.39894228f * expf(-0.5f * z * z);
-  }
+  __device__ void operator()(const float* z, float* y) const { y[0] = z[0] * normal_below(z[0]); }
+};
+
+// gelu'(z) = Phi(z) + z phi(z). Computed where it is needed: memory is slower than that.
+__device__ inline float gelu_slope(float z) { return normal_below(z) + z * 0.39894228f * expf(-0.5f * z * z); }
+
+struct GeluBack {
+  __device__ void operator()(const float* x, float* dz) const { dz[0] = x[0] * gelu_slope(x[1]); }
+};
+
+// The same, by rows and columns: dz is written on the way to the sums of its columns.
+struct GeluBackInto {
+  const float *dy, *z;
+  float* dz;
+  std::int64_t d;
+  __device__ void operator()(std::int64_t r, std::int64_t c, float* values) const { dz[r * d + c] = values[0] = dy[r * d + c] * gelu_slope(z[r * d + c]); }
 };
 
 // y_r = z_{index_r}
@@ -40,24 +54,24 @@ struct LinearShape {
   std::int64_t w_stride() const { return in + shared; }
 };
 
-// inputs: x (rows, in), w (out, in + s), b (out) or null, shared (lists, s) or null. Saves gelu' (rows, out).
+// inputs: x (rows, in), w (out, in + s), b (out) or null, shared (lists, s) or null. Saves what gelu is taken of: z (rows, out).
 void linear_forward(const Context& context, Node& node) {
   const auto& args = args_of<LinearArgs>(node);
   const LinearShape s(node);
   CudaMemory& memory = memory_of(context);
   const float *x = value_of(node.inputs[0]), *w = value_of(node.inputs[1]), *b = value_of(node.inputs[2]);
-  float* y = value_of(node.output);
+  const bool gelu = args.activation == Activation::gelu;
+  float *const y = value_of(node.output), *const z = gelu && context.tape != nullptr ? floats(context, s.rows * s.out) : y;
   if (s.rows == 0) return;
   if (s.shared > 0) {
-    float* z = floats(context, s.lists * s.out);  // (lists, out): what the rows of a list have in common
-    product(memory, s.lists, s.out, s.shared, {value_of(node.inputs[3]), s.shared, false}, {w + s.in, s.w_stride(), true}, b, z, s.out, false);
-    launch_elements(memory, copy_rows, s.rows * s.out, s.rows * s.out, s.out, z, memory.copy_of(args.index, s.rows), y);
+    float* common = floats(context, s.lists * s.out);  // (lists, out): what the rows of a list have in common
+    product(memory, s.lists, s.out, s.shared, {value_of(node.inputs[3]), s.shared, false}, {w + s.in, s.w_stride(), true}, b, common, s.out, false);
+    launch_elements(memory, copy_rows, s.rows * s.out, s.rows * s.out, s.out, common, memory.copy_of(args.index, s.rows), z);
   }
-  product(memory, s.rows, s.out, s.in, {x, s.in, false}, {w, s.w_stride(), true}, s.shared > 0 ? nullptr : b, y, s.out, s.shared > 0);
-  if (args.activation != Activation::gelu) return;
-  float* slope = context.tape != nullptr ? floats(context, s.rows * s.out) : nullptr;
-  node.saved = slope;
-  launch_map<1, 2>(memory, s.rows * s.out, {{y}, {{y, true}, {slope, true}}}, Gelu{});
+  product(memory, s.rows, s.out, s.in, {x, s.in, false}, {w, s.w_stride(), true}, s.shared > 0 ? nullptr : b, z, s.out, s.shared > 0);
+  if (!gelu) return;
+  node.saved = z;
+  launch_map<1, 1>(memory, s.rows * s.out, {{z}, {{y, true}}}, Gelu{});
 }
 
 // A product of no rows adds nothing.
@@ -76,10 +90,12 @@ void linear_backward(const Context& context, Node& node) {
   const Gradient dx = gradient_of(node, 0), dw = gradient_of(node, 1), db = gradient_of(node, 2), dshared = gradient_of(node, 3);
   if (s.rows == 0) return zero_fresh(context, node);
 
-  const float* dz = output_gradient(node);
-  if (args.activation == Activation::gelu) {
+  const float *dz = output_gradient(node), *z = static_cast<const float*>(node.saved);
+  const bool gelu = args.activation == Activation::gelu, sums_on_the_way = gelu && db && s.shared == 0;
+  if (gelu) {
     float* through = floats(context, s.rows * s.out);
-    launch_map<2, 1>(memory, s.rows * s.out, {{dz, static_cast<const float*>(node.saved)}, {{through, true}}}, Times{});
+    if (sums_on_the_way) column_sums<1>(context, s.rows, s.out, GeluBackInto{dz, z, through, s.out}, Targets<1>{{db}});
+    else launch_map<2, 1>(memory, s.rows * s.out, {{dz, z}, {{through, true}}}, GeluBack{});
     dz = through;
   }
   if (dx) product(memory, s.rows, s.in, s.out, {dz, s.out, false}, {w, s.w_stride(), false}, nullptr, dx.to, s.in, !dx.fresh);
@@ -95,7 +111,7 @@ void linear_backward(const Context& context, Node& node) {
               !dw.fresh);
     }
   }
-  if (db) column_sums<1>(context, rows, s.out, Elements{dz, s.out}, Targets<1>{{db}});
+  if (db && !sums_on_the_way) column_sums<1>(context, rows, s.out, Elements{dz, s.out}, Targets<1>{{db}});
 }
 
 // inputs: x (rows, out), w (out, in)

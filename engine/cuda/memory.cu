@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "engine/base/poison.h"
 #include "engine/cuda/device_code.h"
 #include "engine/cuda/launch.h"
 
@@ -48,12 +49,16 @@ void DeviceBlocks::add(std::size_t wanted, std::size_t least) {
     p = nullptr;
   }
   if (p == nullptr) p = allocate_on_device(size = least, stream_);
+  poison(p, size);  // of a device that is the host (tests): kernels that leave what they were given are found
   blocks_.push_back({static_cast<std::byte*>(p), size});
   offset_ = 0;
 }
 
 void DeviceBlocks::release() {
-  for (const Block& b : blocks_) cudaFreeAsync(b.data, stream_);
+  for (const Block& b : blocks_) {
+    unpoison(b.data, b.size);
+    cudaFreeAsync(b.data, stream_);
+  }
   blocks_.clear();
 }
 
@@ -64,6 +69,7 @@ void* DeviceBlocks::allocate(std::size_t bytes) {
   }
   std::byte* p = blocks_.back().data + offset_;
   offset_ += size;
+  unpoison(p, bytes);
   return p;
 }
 
@@ -78,6 +84,8 @@ void DeviceBlocks::reset(std::size_t wanted) {
     check(cudaDeviceGetDefaultMemPool(&pool, 0), "device memory");
     check(cudaMemPoolTrimTo(pool, 0), "device memory");
     add(total, total);
+  } else if (!blocks_.empty()) {
+    poison(blocks_.back().data, offset_);
   }
   offset_ = 0;
 }

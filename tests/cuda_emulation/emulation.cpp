@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/poison.h"
 #include "engine/base/random.h"
 #include "tests/cuda_emulation/grid.h"
 #include "tests/cuda_emulation/order.h"
@@ -195,6 +196,7 @@ void run_block() {
       block.set->fibers.back()->stack.reset(new unsigned char[kStack]);
     }
     Fiber& fiber = block.fiber(i);
+    unpoison(fiber.stack.get(), kStack);  // which a thread that never ended may have left as it was
     begin_at(fiber.place, fiber.stack.get(), fiber_main);
     const auto t = static_cast<unsigned>(i);
     fiber.thread = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
