@@ -43,7 +43,7 @@ class DeviceSteps final : public TrainingSteps {
   StepReport finish() override { return reported_ < parts_.optimiser.steps() ? report() : StepReport{}; }
   void to_host() override { optimiser_->to_host(parts_.parameters, parts_.optimiser.moments()); }
   void from_host() override;
-  DeviceMemory::Replays replays() const override { return memory_->replays(); }
+  DeviceMemory* memory() override { return memory_.get(); }
   const data::BatchBuilder& builder() const override { return builders_[0]; }
 
  private:

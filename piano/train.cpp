@@ -231,7 +231,9 @@ TrainSummary train(const Config& asked, const data::Dataset& data, ThreadPool& p
     for (std::size_t t = 0; t < report.terms.size(); ++t) {
       if (trainer.weights().log_variance[t]) line["log_variance"][term_name(t, data.features().schema)] = trainer.log_variance(t);
     }
-    if (const auto [hits, misses] = trainer.replays(); hits + misses > 0) line["graphs"] = {{"hits", hits}, {"misses", misses}};
+    if (DeviceMemory* memory = trainer.device_memory(); memory != nullptr) {
+      if (const auto [hits, misses] = memory->replays(); hits + misses > 0) line["graphs"] = {{"hits", hits}, {"misses", misses}};
+    }
     for (const auto& m : trainer.optimiser().module_norms()) {
       line["modules"][m.module] = {{"gradient_norm", m.gradient}, {"update_ratio", m.value > 0 ? m.update / m.value : 0.0}};
     }

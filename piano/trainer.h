@@ -36,7 +36,7 @@ class Trainer {
   // they were changed.
   void to_host() { steps_->to_host(); }
   void from_host() { steps_->from_host(); }
-  DeviceMemory::Replays replays() const { return steps_->replays(); }  // how many steps a device started as a whole; nothing on the CPU
+  DeviceMemory* device_memory() { return steps_->memory(); }  // null on the CPU
 
   const Config& config() const { return config_; }  // as asked, but as_read(), and without what nothing trains
   const std::vector<std::string>& warnings() const { return warnings_; }

@@ -53,7 +53,7 @@ class TrainingSteps {
   virtual StepReport finish() { return {}; }
   virtual void to_host() {}
   virtual void from_host() {}
-  virtual DeviceMemory::Replays replays() const { return {}; }
+  virtual DeviceMemory* memory() { return nullptr; }
   virtual const data::BatchBuilder& builder() const = 0;
 };
 

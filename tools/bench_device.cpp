@@ -146,6 +146,7 @@ class DeviceReport {
         for (int round = 0; round < o_.rounds; ++round) ms.add(run.steps(o_.quick ? 1 : kCalls));
         const double gflops = 1e-6 * run.step_flops() / ms.median();
         report_["training"].push_back({{"d", c.d}, {"lists", lists}, {"ms", json_of(ms)}, {"share", gflops / matrix_.median()}});
+        commands(run, report_["training"].back());
         table.push_back({"d = " + std::to_string(c.d), std::to_string(lists), shown(ms, 2), number_text(1e3 * static_cast<double>(lists) / ms.median(), 0),
                          number_text(1e-3 * gflops, 2), percent_text(1, gflops / matrix_.median())});
       }
@@ -154,7 +155,29 @@ class DeviceReport {
     show(table, "lrrrrr");
   }
 
+  // Where a step's time goes, of some steps in which everything is started, and timed, by itself.
+  void commands(TrainRun& run, Json& row) {
+    DeviceMemory* memory = run.trainer().device_memory();
+    if (memory == nullptr) return;
+    memory->time_commands(true);
+    run.steps(kTimedSteps);
+    memory->time_commands(false);
+    double all = 0;
+    for (const auto& command : memory->command_times()) all += command.seconds;
+    const std::string title = "d = " + std::to_string(row["d"].get<int>()) + ", " + counted(row["lists"].get<std::int64_t>(), "list") + " a step";
+    std::vector<std::vector<std::string>> table{{"of a step: " + title, "starts", "us", "share"}};
+    for (const auto& [name, count, seconds] : memory->command_times()) {
+      const double us = 1e6 * seconds / kTimedSteps, starts = static_cast<double>(count) / kTimedSteps;
+      row["commands"].push_back({{"name", name}, {"starts", starts}, {"us", us}});
+      if (table.size() <= kMostCommands) table.push_back({name, number_text(starts, 1), number_text(us, 1), percent_text(1, seconds / all)});
+    }
+    table.push_back({"all of it", "", number_text(1e6 * all / kTimedSteps, 1), ""});
+    show(table, "lrrr");
+  }
+
   static constexpr int kCalls = 5;  // a round
+  static constexpr std::int64_t kTimedSteps = 4;
+  static constexpr std::size_t kMostCommands = 30;  // shown: the JSON has all
   const Device& device_;
   BenchOptions o_;
   Sizes sizes_;

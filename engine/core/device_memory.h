@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "engine/core/device_optimiser.h"
 #include "engine/core/parameters.h"
@@ -39,6 +41,10 @@ class DeviceMemory {
   virtual void expect_repeats(std::size_t graphs) = 0;
   struct Replays { std::int64_t hits = 0, misses = 0; };                 // steps that were started as a whole, and others
   virtual Replays replays() const = 0;
+  // From time_commands(true) on each thing that run() and run_step() start is timed, and nothing is started as a whole.
+  virtual void time_commands(bool on) = 0;
+  struct CommandTime { std::string name; std::int64_t count; double seconds; };
+  virtual std::vector<CommandTime> command_times() const = 0;            // the longest first; names as in the sources, products with their sizes
   virtual void reset() = 0;                                              // everything noted down must have been run
 
   // A copy of the store's values, and room for the gradient of its dense parameters: until the next keep(). The store must outlive it.

@@ -20,9 +20,10 @@ namespace piano::cuda {
 struct Command {
   void (*start)(const Command* self, cudaStream_t stream);
   std::size_t bytes;
-  const void* kernel;  // null: it is none
+  const void* kernel;  // null: it is none, but
+  const char* name;
 };
-std::string name_of(const Command& command);  // memory.cu
+std::string name_of(const Command& command);  // command_times.cu
 
 // The i-th size that is asked for in a round is at least as large as the i-th one of any round before: what is laid out by such sizes comes to lie
 // where it lay. Not settling: each size is what it is.

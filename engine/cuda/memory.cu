@@ -176,12 +176,12 @@ void* CudaMemory::workspace() {
 
 void CudaMemory::zero(void* to, std::size_t bytes) {
   if (bytes == 0) return;
-  note([=](cudaStream_t stream) { check(cudaMemsetAsync(to, 0, bytes, stream), "memset"); });
+  note("memset", [=](cudaStream_t stream) { check(cudaMemsetAsync(to, 0, bytes, stream), "memset"); });
 }
 
 void CudaMemory::copy(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  note([=](cudaStream_t stream) { check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "copy on the device"); });
+  note("copy", [=](cudaStream_t stream) { check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "copy on the device"); });
 }
 
 void CudaMemory::add(void* to, const void* from, std::int64_t n) {
@@ -194,15 +194,10 @@ void CudaMemory::bring_staged() {
   check(cudaStreamWaitEvent(stream_.handle, staged_, 0), "event");
 }
 
-std::string name_of(const Command& command) {
-  const char* name = nullptr;
-  if (command.kernel == nullptr || cudaFuncGetName(&name, command.kernel) != cudaSuccess) return "a product, copy or memset";
-  return name;
-}
-
 void CudaMemory::run() {
   const std::vector<const Command*> commands = std::exchange(commands_, {});  // also when one throws: none is started twice
   bring_staged();
+  if (times_.on()) return times_.run(commands, stream_.handle);
   for (const Command* command : commands) {
     command->start(command, stream_.handle);
     if (watched_) check(cudaStreamSynchronize(stream_.handle), name_of(*command).c_str());
@@ -210,7 +205,7 @@ void CudaMemory::run() {
 }
 
 void CudaMemory::run_step() {
-  if (most_graphs_ == 0 || watched_) return run();
+  if (most_graphs_ == 0 || watched_ || times_.on()) return run();
   const std::vector<const Command*> commands = std::exchange(commands_, {});
   bring_staged();
   graphs_.run(commands, most_graphs_);

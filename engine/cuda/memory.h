@@ -19,6 +19,7 @@
 #include "engine/core/arena.h"
 #include "engine/core/context.h"
 #include "engine/core/device.h"
+#include "engine/cuda/command_times.h"
 #include "engine/cuda/graphs.h"
 #include "engine/cuda/row_sums.h"
 
@@ -88,6 +89,8 @@ class CudaMemory final : public DeviceMemory {
   void run_step() override;
   void expect_repeats(std::size_t graphs) override;
   Replays replays() const override { return graphs_.replays(); }
+  void time_commands(bool on) override { times_.time(on); }
+  std::vector<CommandTime> command_times() const override { return times_.all(); }
   void reset() override;
   void keep(const ParameterStore& store, Tables tables) override;
   void* value(const Parameter& p) const override;
@@ -107,13 +110,14 @@ class CudaMemory final : public DeviceMemory {
     commands_.push_back(&noted->command);
     return noted;
   }
-  // The same of start(stream), a function with plain data.
+  // The same of start(stream), a function with plain data. The name is to last as long as the command.
   template <class F>
-  void note(F start) {
+  void note(const char* name, F start) {
     struct Noted { Command command; alignas(F) std::byte start[sizeof(F)]; };
     static_assert(std::is_trivially_copyable_v<F>);
     auto* noted = note<Noted>();
     std::memcpy(noted->start, &start, sizeof start);
+    noted->command.name = name;
     noted->command.start = [](const Command* self, cudaStream_t stream) {
       (*reinterpret_cast<const F*>(reinterpret_cast<const Noted*>(self)->start))(stream);
     };
@@ -208,6 +212,7 @@ class CudaMemory final : public DeviceMemory {
   SettlingSizes sizes_, rooms_;        // of memory in bytes; of what room_for() is asked
   std::size_t most_graphs_ = 0;
   Graphs graphs_{stream_.handle};
+  CommandTimes times_;
   std::map<std::pair<const void*, std::size_t>, const void*> copies_of_;
   std::map<std::pair<const void*, std::int64_t>, const std::int32_t*> list_of_row_;
   std::map<std::tuple<const void*, std::int64_t, std::int64_t>, RowSums> row_sums_;  // by index, its length and targets

@@ -102,7 +102,7 @@ __global__ void add_bias(std::int64_t rows, std::int64_t d, const float* bias, f
 struct ProductPlan {
   ProductPlan(CudaMemory& memory, const Matrices& p)
       : op(memory.precision()), first(p.b.transposed != 0 ? p.n : p.k, p.b.transposed != 0 ? p.k : p.n, p.b.stride),
-        second(p.a.transposed != 0 ? p.k : p.m, p.a.transposed != 0 ? p.m : p.k, p.a.stride), result(p.m, p.n, p.stride) {
+        second(p.a.transposed != 0 ? p.k : p.m, p.a.transposed != 0 ? p.m : p.k, p.a.stride), result(p.m, p.n, p.stride), name(what(p)) {
     op.set(CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
     op.set(CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
     if (p.bias != nullptr) {
@@ -130,7 +130,7 @@ struct ProductPlan {
                                                                  wanted.handle, 1, &best, &found);
     if (status == CUBLAS_STATUS_SUCCESS && found > 0 && best.state == CUBLAS_STATUS_SUCCESS) return true;
     best = {};
-    if (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, what(p).c_str());
+    if (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, name.c_str());
     return false;
   }
 
@@ -140,6 +140,7 @@ struct ProductPlan {
 
   Description op;
   Layout first, second, result;
+  std::string name;
   cublasLtMatmulHeuristicResult_t best{};
   bool adds_bias = false, by_hand = false;
 };
@@ -151,14 +152,14 @@ void product(CudaMemory& memory, std::int64_t m, std::int64_t n, std::int64_t k,
   const Matrices p{m, n, k, a, b, bias, c, stride, added};
   ProductPlan& plan = memory.product_plan(p.key(), [&] { return std::make_shared<ProductPlan>(memory, p); });
   if (plan.by_hand) return launch_warps(memory, multiply_by_hand, m * n, p);
-  memory.note([p, &memory, &plan](cudaStream_t stream) {
+  memory.note(plan.name.c_str(), [p, &memory, &plan](cudaStream_t stream) {
     if (plan.adds_bias) plan.op.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
     const float one = 1, beta = p.added != 0 ? 1.0f : 0.0f;
     const std::size_t workspace = plan.best.workspaceSize;
     const cublasStatus_t status =
         cublasLtMatmul(memory.blas(), plan.op.handle, &one, p.b.data, plan.first.handle, p.a.data, plan.second.handle, &beta, p.c, plan.result.handle,
                        p.c, plan.result.handle, &plan.best.algo, workspace > 0 ? memory.workspace() : nullptr, workspace, stream);
-    if (status != CUBLAS_STATUS_SUCCESS) check(status, ProductPlan::what(p).c_str());
+    if (status != CUBLAS_STATUS_SUCCESS) check(status, plan.name.c_str());
   });
   if (bias != nullptr && !plan.adds_bias) launch_warps(memory, add_bias, m, m, n, bias, c, stride);
 }

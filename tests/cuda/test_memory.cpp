@@ -133,7 +133,7 @@ TEST_CASE("memory: what was noted down is started once, though something among i
   CudaMemory memory(Precision::f32);
   int started = 0;
   launch(memory, count_up, dim3(1), dim3(1), 0, &started);
-  memory.note([](cudaStream_t) { throw std::runtime_error("on purpose"); });
+  memory.note("an error", [](cudaStream_t) { throw std::runtime_error("on purpose"); });
   for (const bool as_step : {false, true}) {
     CAPTURE(as_step);
     memory.expect_repeats(as_step ? 2 : 0);
@@ -159,6 +159,38 @@ TEST_CASE("memory: PIANO_CUDA_SYNC names the kernel that fails; without it the n
     CHECK(thrown([&] { memory.read({}); }) == (watched ? "" : "[cuda] kernels: an error of the emulation"));
     CHECK(started == (watched ? 1 : 2));
   }
+}
+
+TEST_CASE("memory: commands are timed by name, each by itself, and do what they do") {
+  CudaMemory memory(Precision::f32);
+  std::vector<float> a(6, 1.0f), b(6, 2.0f), c(4);
+  memory.expect_repeats(2);
+  memory.time_commands(true);
+  for (int step = 0; step < 3; ++step) {
+    product(memory, 2, 2, 3, {a.data(), 3, false}, {b.data(), 2, false}, nullptr, c.data(), 2, step > 0);
+    memory.zero(a.data(), sizeof(float));
+    memory.run_step();
+    memory.reset();
+  }
+  memory.time_commands(false);
+  memory.run_step();
+  CHECK(c == std::vector<float>{14, 14, 18, 18});
+  std::vector<std::string> names;
+  for (const auto& [name, count, seconds] : memory.command_times()) {
+    names.push_back(name);
+    CHECK(count == 3);
+    CHECK(seconds == doctest::Approx(0.003));  // a millisecond each, says the emulation
+  }
+  CHECK(names == std::vector<std::string>{"a product of (2, 3) and (3, 2)", "memset"});
+  CHECK(memory.replays().hits == 0);
+}
+
+TEST_CASE("memory: a kernel's name without namespaces and parameters") {
+  CHECK(short_name("_ZN5piano4cuda45_GLOBAL__N__98f1803f_12_attention_cu_18019f5811attend_backENS1_6InputsEPKfS4_PfNS1_9GradientsE") == "attend_back");
+  CHECK(short_name("_ZN5piano4cuda12map_elementsILi2ELi1ENS0_47_GLOBAL__N__aa5344bb_14_elementwise_cu_8558fd284PlusEEEvllNS0_6ArraysIXT_EXT0_EEET1_") ==
+        "map_elements<2, 1, Plus>");
+  CHECK(short_name("_ZN5piano4cuda12_GLOBAL__N_13oneEv") == "one");
+  CHECK(short_name("two") == "two");
 }
 
 TEST_CASE("memory: the last of a GPU's memory can be had, and what is too much is said") {

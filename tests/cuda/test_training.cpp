@@ -64,7 +64,7 @@ Walk walk(const Config& config, const data::Dataset& data, const DeviceTraining&
   for (std::size_t s = 0; s < steps; ++s) keep(trainer.step(batch(trainer, s)));
   keep(trainer.finish());
   trainer.to_host();
-  walked.replays = trainer.replays();
+  walked.replays = trainer.device_memory() != nullptr ? trainer.device_memory()->replays() : DeviceMemory::Replays{};
   for (const Parameter& p : trainer.parameters().parameters()) {
     const auto values = trainer.parameters().values<float>(p);
     walked.values.emplace_back(values.begin(), values.end());
