@@ -1,7 +1,7 @@
 // Embedding tables read through bags of ids.
 //
 // Row 0 of a table that ids are looked up in is the out-of-vocabulary row, row 1 means "missing". In training an id is replaced by row 0 with
-// probability `id_dropout`, so that ids never seen get a learned vector and not noise.
+// probability `id_dropout` (IdDropout in engine/ops/ops.h), so that ids never seen get a learned vector and not noise.
 #pragma once
 
 #include <span>

@@ -51,6 +51,7 @@ class DeviceMemory {
   // host: embedding tables stay in the store, from which each step brings the rows that it reads (tables that do not fit here).
   enum class Tables { resident, host };
   virtual void keep(const ParameterStore& store, Tables tables = Tables::resident) = 0;
+  virtual bool tables_on_host() const = 0;                               // by the last keep(): who notes an op down must know its ids then
   virtual void* value(const Parameter& p) const = 0;
   virtual void* gradient(const Parameter& p) const = 0;                  // of a dense parameter
   // Adds what the backward passes since reset() gave to each table's rows to the host's gradients: runs, and waits.

@@ -93,6 +93,7 @@ class CudaMemory final : public DeviceMemory {
   std::vector<CommandTime> command_times() const override { return times_.all(); }
   void reset() override;
   void keep(const ParameterStore& store, Tables tables) override;
+  bool tables_on_host() const override { return tables_on_host_; }
   void* value(const Parameter& p) const override;
   void* gradient(const Parameter& p) const override;
   void read_row_gradients(std::span<RowGradients> tables) override;
@@ -147,7 +148,15 @@ class CudaMemory final : public DeviceMemory {
   TableRows table_rows(const void* table, const std::int32_t* ids, std::int64_t n);
 
   // The gradient of a table's rows that one op adds: of each id of each bag, dy's row of the bag times the bag's factor.
-  struct Touch { std::size_t table; const std::int32_t *offsets, *ids; std::int32_t rows; bool mean; const float* dy; std::int64_t d; };  // rows: bags
+  struct Touch {
+    std::size_t table;
+    const std::int32_t *offsets, *ids;
+    std::int32_t rows;  // bags
+    bool mean;
+    const float* dy;
+    std::int64_t d;
+    const std::int32_t* kept = nullptr;  // the device's: what is left of the ids where it dropped some itself
+  };
   void touch(const Touch& touch) { touches_.push_back(touch); }
   // The rows touched since reset() of all tables together, each once, ascending, and their gradients. Rows are numbered through all tables: those of
   // table t are first_row(t) and on. All of it is the device's: the host knows neither rows nor how many.
@@ -169,7 +178,6 @@ class CudaMemory final : public DeviceMemory {
   float* dense_gradients() const { return dense_gradients_; }
   std::int64_t dense_elements() const { return dense_elements_; }
   float* table(std::size_t i) const { return table_values_[i]; }  // in the host's memory when tables_on_host()
-  bool tables_on_host() const { return tables_on_host_; }
   cudaStream_t stream() const { return stream_.handle; }
 
   Precision precision() const { return precision_; }  // of products

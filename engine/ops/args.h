@@ -12,11 +12,36 @@
 
 namespace piano {
 
+// Which ids training drops (IdDropout): the same function on the host and in kernels.
+struct IdDraws {
+  RandomKey key;
+  std::uint32_t site = 0;
+  std::int32_t first_list = 0;  // index within the whole batch of the micro-batch's list 0
+  std::int32_t padding = 0;     // lists from this one on keep their ids
+  float p = 0;                  // 0: nothing is dropped
+
+  // The n ids of a bag, to `kept`; `row` counts within `list`, `list` within the micro-batch.
+  constexpr void drop(std::int32_t list, std::int32_t row, std::int32_t n, const std::int32_t* ids, std::int32_t* kept) const {
+    const float chance = list < padding ? p : 0.0f;
+    for (std::int32_t i = 0; i < n; i += 4) {
+      const auto words = random_quad(key, site, static_cast<std::uint32_t>(first_list + list), static_cast<std::uint32_t>(row),
+                                     static_cast<std::uint32_t>(i / 4));
+      for (std::int32_t c = 0; c < 4 && i + c < n; ++c) {
+        const bool dropped = uniform_from_bits(words[static_cast<std::size_t>(c)]) < chance && ids[i + c] != kMissing;
+        kept[i + c] = dropped ? kOutOfVocabulary : ids[i + c];
+      }
+    }
+  }
+};
+
 // inputs: table (vocabulary, d) -> output (bags.rows, d).
 // Every id lies in the table. A table that requires a gradient has `row_grads`, to which backward adds each id of each bag.
+// Only a device that looks rows up in its own memory sees draws.p > 0: elsewhere the ids are those that are left when some were dropped.
 struct EmbeddingSumArgs {
   Bags bags;
   Pooling pooling = Pooling::sum;
+  IdDraws draws = {};
+  Ragged rows = {};  // the lists that bags belong to, if draws.p > 0
 };
 
 // inputs: x (rows, d) -> output (index.size(), d). Every index lies in x, whose memory need not be padded (it may be a parameter).

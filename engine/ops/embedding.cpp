@@ -10,6 +10,17 @@ std::int64_t id_count(const Bags& bags) {
   return bags.offsets[bags.rows];
 }
 
+const std::int32_t* drop_ids(const IdDraws& draws, const Bags& bags, Ragged rows, Arena& arena) {
+  auto* kept = arena.array<std::int32_t>(id_count(bags));
+  for (std::int32_t list = 0; list < rows.lists; ++list) {
+    for (std::int32_t bag = rows.begin(list); bag < rows.end(list); ++bag) {
+      const std::int32_t begin = bags.offsets == nullptr ? bag : bags.offsets[bag], end = bags.offsets == nullptr ? bag + 1 : bags.offsets[bag + 1];
+      draws.drop(list, bag - rows.begin(list), end - begin, bags.ids + begin, kept + begin);
+    }
+  }
+  return kept;
+}
+
 // `offsets` empty: one id per row.
 OpCase embedding_case(const char* name, std::int64_t vocabulary, std::int64_t d, Offsets offsets, Offsets ids, Pooling pooling) {
   return {name, {table(vocabulary, d)}, [=](const Context& context, std::span<const Tensor> in) {
@@ -18,22 +29,44 @@ OpCase embedding_case(const char* name, std::int64_t vocabulary, std::int64_t d,
           }};
 }
 
+// Two ids of three are dropped, but for those of the lists from `padding` on. Bags of up to nine ids, or one each, some of them missing.
+OpCase dropout_case(const char* name, std::int64_t d, Offsets lists, std::int32_t padding, bool bags) {
+  Offsets offsets{0}, ids;
+  for (std::int32_t bag = 0; bag < lists.back(); ++bag) {
+    for (std::int32_t i = 0; i < (bags ? bag * 7 % 10 : 1); ++i) ids.push_back((bag * 5 + i * 3) % 11);
+    offsets.push_back(static_cast<std::int32_t>(ids.size()));
+  }
+  return {name, {table(11, d)}, [=](const Context& context, std::span<const Tensor> in) {
+            Context padded = context;
+            padded.padding = padding;
+            return embedding_sum(padded, in[0], {bags ? offsets.data() : nullptr, ids.data(), lists.back()}, bags ? Pooling::mean : Pooling::sum,
+                                 {0.67, site_hash("case"), ragged(lists)});
+          }};
+}
+
 }  // namespace
 
-Tensor embedding_sum(const Context& context, Tensor table, Bags bags, Pooling pooling) {
+Tensor embedding_sum(const Context& context, Tensor table, Bags bags, Pooling pooling, const IdDropout& dropout) {
   const CheckedOp check{"embedding_sum", "map ids through the vocabulary, whose row 0 stands for everything unknown"};
   check.present("table", table);
   PIANO_CHECK(!table.record()->requires_grad || table.record()->row_grads != nullptr,
               "[embedding_sum] expected a table (add_table), got a dense parameter or an activation: use gather_rows");
   if (bags.offsets != nullptr) check.lists("bag", {bags.offsets, bags.rows}, id_count(bags));
   check.indices("ids", {bags.ids, static_cast<std::size_t>(id_count(bags))}, table.rows());
-  return run_op(context, OpId::embedding_sum, {bags.rows, table.cols()}, {&table, 1},
-                context.arena->make<EmbeddingSumArgs>(bags, pooling));
+  auto* args = context.arena->make<EmbeddingSumArgs>(bags, pooling);
+  if (context.training && dropout.p > 0) {
+    check.lists("the bags'", dropout.rows, bags.rows);
+    const IdDraws draws{context.random, dropout.site, context.first_list, context.padding, static_cast<float>(dropout.p)};
+    const bool rows_there = context.memory != nullptr && !context.memory->tables_on_host();
+    if (rows_there) args->draws = draws, args->rows = dropout.rows;
+    else args->bags.ids = drop_ids(draws, bags, dropout.rows, *context.arena);
+  }
+  return run_op(context, OpId::embedding_sum, {bags.rows, table.cols()}, {&table, 1}, args);
 }
 
 Op embedding_sum_row() {
   Op row{OpId::embedding_sum, "embedding_sum"};
-  row.specification = "out_r = sum of table_t over the ids t of bag r; mean: divided by the bag's size; an empty bag gives 0";
+  row.specification = "out_r = sum of table_t over the ids t of bag r; mean: divided by the bag's size; an empty bag gives 0; in training some ids are row 0 instead";
   row.cut = {true, 0, [](const Node& node, std::int64_t begin, std::int64_t end, Arena& arena) -> const void* {
                EmbeddingSumArgs part = args_of<EmbeddingSumArgs>(node);
                (part.bags.offsets != nullptr ? part.bags.offsets : part.bags.ids) += begin;  // without offsets row r has the id ids[r]
@@ -58,6 +91,11 @@ Op embedding_sum_row() {
         embedding_case("rows=0, one id per row", 6, 8, {}, {}, Pooling::sum),
         embedding_case("rows=1", 6, 12, {0, 3}, {0, 5, 1}, Pooling::sum),
         embedding_case("rows=1, empty bag", 6, 12, {0, 0}, {}, Pooling::mean),
+        dropout_case("ids dropped", 12, {0, 9, 9, 30, 41}, INT32_MAX, false),
+        dropout_case("ids of bags dropped", 12, {0, 9, 9, 30, 41}, INT32_MAX, true),
+        dropout_case("ids dropped, but of padding", 5, {0, 9, 20, 30, 41}, 2, false),
+        dropout_case("ids of bags dropped, but of padding", 5, {0, 9, 20, 30, 41}, 2, true),
+        dropout_case("ids dropped, rows=0", 8, {0, 0}, INT32_MAX, true),
     };
   };
   return row;

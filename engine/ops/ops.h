@@ -21,8 +21,18 @@ enum class OpId : std::uint8_t {
 enum class Pooling : std::uint8_t { sum, mean };
 enum class Activation : std::uint8_t { none, gelu };
 
+// In training an id becomes kOutOfVocabulary with probability p, each on its own, but for kMissing: missing must keep its meaning. Keyed by (seed,
+// step, site, list in the whole batch, bag in the list, place in the bag). Lists that pad a batch (Context::padding) keep their ids.
+inline constexpr std::int32_t kOutOfVocabulary = 0, kMissing = 1;  // rows of a table
+struct IdDropout {
+  double p = 0;
+  std::uint32_t site = 0;
+  Ragged rows;  // the lists that bags belong to
+};
+
 // out (bags.rows, d): sum or mean of the table's rows in each bag; an empty bag gives zeros. table (vocabulary, d).
-Tensor embedding_sum(const Context&, Tensor table, Bags bags, Pooling pooling);
+// requires: dropout.rows.rows() = bags.rows where ids are dropped
+Tensor embedding_sum(const Context&, Tensor table, Bags bags, Pooling pooling, const IdDropout& dropout = {});
 
 // out (index.size(), d): row index[r] of x (rows, d). Rows may repeat.
 Tensor gather_rows(const Context&, Tensor x, std::span<const std::int32_t> index);

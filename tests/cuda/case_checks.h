@@ -28,12 +28,16 @@ std::vector<OpCase> large_cases() {
     match_rows[x] = static_cast<std::int32_t>(x / 4 % 130), match_columns[x] = static_cast<std::int32_t>(x % 2);
     match_keys[x] = static_cast<std::int32_t>(x % 5 == 0 ? 7 : x * x % 90);
   }
+  const Offsets halves{0, 200, 400};
   const Offsets queries{0, 300, 301, 431}, keys{0, 200, 500, 690}, lists{0, 260, 260, 300, 700};
   return {
       {"gather of few rows", {normal(4, 70)}, [=](const Context& c, std::span<const Tensor> in) { return gather_rows(c, in[0], few); }},
       {"bags of a skewed table", {{40, 33, true, true}}, [=](const Context& c, std::span<const Tensor> in) {
          const Tensor mean = embedding_sum(c, in[0], {bags.data(), skewed.data(), 100}, Pooling::mean);
          return add(c, mean, embedding_sum(c, in[0], {nullptr, skewed.data() + 100, 100}, Pooling::sum));  // two ops, one table
+       }},
+      {"ids of many rows dropped", {{40, 33, true, true}}, [=](const Context& c, std::span<const Tensor> in) {
+         return embedding_sum(c, in[0], {nullptr, skewed.data(), 400}, Pooling::sum, {0.5, 7, ragged(halves)});
        }},
       {"linear of many rows", {normal(700, 20), normal(40, 28), normal(1, 40), normal(4, 8)}, [=](const Context& c, std::span<const Tensor> in) {
          std::vector<std::int32_t> index(700);
