@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/random.h"
+#include "tests/cuda_emulation/cuda_pipeline_primitives.h"
 #include "tests/cuda_emulation/cuda_runtime.h"
 
 #if !defined(__x86_64__)
@@ -95,6 +96,8 @@ struct Fiber {
   const void* mine = nullptr;
   void* theirs = nullptr;
   std::size_t bytes = 0;
+  struct Copy { void* to; const void* from; std::size_t bytes, zeros; };
+  std::vector<Copy> copies;  // to shared memory, not waited for yet
 };
 
 struct Block {
@@ -112,6 +115,7 @@ void stop() { go(block.fibers[block.current]->place, block.scheduler); }
 void fiber_main() {
   for (;;) {  // a fiber that has ended is begun anew for the next block
     block.thread(block.arguments);
+    if (!block.fibers[block.current]->copies.empty()) block.error = "a thread ends that did not wait for its copies to shared memory";
     block.fibers[block.current]->state = State::ended;
     stop();
   }
@@ -171,6 +175,7 @@ void run_block() {
     const auto t = static_cast<unsigned>(i);
     fiber.thread = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
     fiber.state = State::ready;
+    fiber.copies.clear();
   }
   for (;;) {
     for (const std::size_t i : block.order) {
@@ -217,6 +222,22 @@ void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size
 }
 
 void exchange_all(unsigned mask, std::uint32_t mine, std::uint32_t* theirs) { exchange(mask, lane(), &mine, theirs, sizeof mine, kToAll); }
+
+void start_copy(void* to, const void* from, std::size_t bytes, std::size_t zeros) {
+  const auto misplaced = [&](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % bytes != 0; };
+  if ((bytes != 4 && bytes != 8 && bytes != 16) || zeros > bytes) block.error = "a copy to shared memory of a size that there is not";
+  else if (misplaced(to) || misplaced(from)) block.error = "a copy to shared memory that is not aligned";
+  if (!block.error.empty()) stop();
+  block.fibers[block.current]->copies.push_back({to, from, bytes, zeros});
+}
+
+void wait_for_copies() {
+  for (const auto& [to, from, bytes, zeros] : block.fibers[block.current]->copies) {
+    std::memcpy(to, from, bytes - zeros);
+    std::memset(static_cast<unsigned char*>(to) + bytes - zeros, 0, zeros);
+  }
+  block.fibers[block.current]->copies.clear();
+}
 
 void run_grid(dim3 grid, dim3 threads, std::size_t shared_bytes, void (*thread)(void*), void* arguments) {
   ++launch_count;
