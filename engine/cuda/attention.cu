@@ -1,174 +1,211 @@
-// attention over ragged lists: a block for each list and head, a warp for each query at a time. The list's keys and values lie in shared memory
-// when they fit. Backward computes the weights again, from each query's log-sum-exp: first by queries (dq), then by keys (dk, dv), so that
-// every gradient is one warp's sum and no two meet. The second pass reads the first one's weights when there was room to keep them, and computes
-// the same ones once more when there was not. What fits is each block's own: a long list does not slow the others.
+// attention over ragged lists. A block has some rows of one list and head, two of them in each lane's registers with what they add up to, and goes
+// through the list's other rows in shared memory: forward two queries, past keys and values, with a running softmax; backward two queries again
+// (dq), then two keys (dk, dv), past queries and their gradients. So every sum is one lane's, in the order of the rows, and no two meet.
+//
+// Why so: a multiply-add with both factors in memory takes two loads, and a multiprocessor has 128 lanes that multiply and 32 that load. Here a
+// number of another row is loaded once for two rows, as one of four, and alike in all lanes, which takes half the time: half a load for each
+// multiply-add forward, a third and a quarter backward. So multiplying is what is waited for. Backward computes the weights again, from each query's
+// log-sum-exp: kept, they would save 32 of 112 multiply-adds for each, but take the shared memory of half the blocks (21 KB for a list of 51), and
+// too few warps would be left to wait for one another.
+//
+// Where a list has too few rows to fill a warp, lanes split the others among them, and where a head has more columns than a lane holds, lanes share
+// them; both add up by shuffles. How follows from the list's own sizes and the width, so a list has the same bits in any batch.
 #include <algorithm>
+#include <bit>
 
+#include "engine/cuda/attention_rows.h"
 #include "engine/cuda/column_sums.h"
-#include "engine/cuda/device_code.h"
 #include "engine/cuda/node.h"
 #include "engine/ops/ops.h"
 
 namespace piano::cuda {
 namespace {
 
+constexpr int kMostWarps = 4;  // of a block: one, but where lanes share rows
+constexpr float kLog2E = 1.44269504f;
+constexpr float kNoScore = -8e37f;  // less than any score, and finite: the highest of none
+
+// Scores that forward computes before it looks for the highest one: what was added up is scaled once for as many.
+constexpr int tile_of(int columns) { return columns == kNarrow ? 4 : 1; }
+
 // What the kernels read. Head h's columns begin at h * width. With null_k each list has one more key and value.
 struct Inputs {
   Lists queries, keys;
   const float *q, *k, *v, *null_k, *null_v;
   std::int64_t d;
-  std::int64_t room;       // numbers of a block's shared memory: at least the scratch of its warps
-  int width;
-  float scale;             // 1 / sqrt(width)
+  Columns head;
+  float scale;  // 1 / sqrt(width)
+  int staged;   // rows of two kinds that there is shared memory for
 };
-
-// Numbers of shared memory that a list wants: two of each warp for each slot or query,
-__host__ __device__ inline std::int64_t scratch_of(std::int64_t slots, std::int64_t queries) { return 2 * (slots > queries ? slots : queries); }
-// its keys and values, rows width + 1 apart (so that lanes on different rows meet different banks),
-__host__ __device__ inline std::int64_t staged_of(std::int64_t slots, std::int64_t width) { return 2 * slots * (width + 1); }
-// and the weights of every query with their gradients, instead of the warps' scratch.
-__host__ __device__ inline std::int64_t weights_of(std::int64_t slots, std::int64_t queries) { return 2 * slots * queries; }
-
-// The keys or values of one list and head.
-struct Slots {
-  const float* rows;
-  std::int64_t stride;
-  const float* null;
-  int n;  // without the null slot
-  __device__ const float* at(int j) const { return j < n ? rows + j * stride : null; }
-};
-
-// Block-wide: the n rows and the null slot, copied to `to`, rows width + 1 apart.
-__device__ inline Slots stage(const Slots& from, int width, float* to) {
-  const int slots = from.n + (from.null != nullptr ? 1 : 0), stride = width + 1;
-  for (int i = static_cast<int>(threadIdx.x); i < slots * width; i += static_cast<int>(blockDim.x)) to[i / width * stride + i % width] = from.at(i / width)[i % width];
-  return {to, stride, to + from.n * stride, from.n};
-}
-
-__device__ inline float dot(const float* a, const float* b, int n) {
-  float sum = 0;
-  for (int c = 0; c < n; ++c) sum += a[c] * b[c];
-  return sum;
-}
 
 // One list and head, as a block sees it.
 struct Here {
   std::int64_t list, column, first_query, first_key;
-  int queries, slots;  // slots: keys and the null slot
-  Slots k, v;
-  float *p, *ds;       // of this warp: a number for each slot or query. Or, when kept, of all: (queries, slots)
-  bool kept;
+  Rows q, k, v;
+  __device__ explicit Here(const Inputs& in) {
+    list = blockIdx.x, column = std::int64_t{blockIdx.y} * in.head.width;
+    first_query = in.queries.offsets[list], first_key = in.keys.offsets[list];
+    const int queries = static_cast<int>(in.queries.offsets[list + 1] - first_query), keys = static_cast<int>(in.keys.offsets[list + 1] - first_key);
+    const int slots = keys + (in.null_k != nullptr ? 1 : 0);
+    q = {in.q + first_query * in.d + column, in.d, nullptr, queries, queries};
+    k = {in.k + first_key * in.d + column, in.d, in.null_k == nullptr ? nullptr : in.null_k + column, keys, slots};
+    v = {in.v + first_key * in.d + column, in.d, in.null_v == nullptr ? nullptr : in.null_v + column, keys, slots};
+  }
 };
 
-// may_keep: weights are kept when there is room for them, and for keys and values beside them.
-__device__ inline Here here_of(const Inputs& in, bool may_keep) {
-  Here h;
-  h.list = blockIdx.x, h.column = std::int64_t{blockIdx.y} * in.width;
-  h.first_query = in.queries.offsets[h.list], h.first_key = in.keys.offsets[h.list];
-  h.queries = static_cast<int>(in.queries.offsets[h.list + 1] - h.first_query);
-  const int n = static_cast<int>(in.keys.offsets[h.list + 1] - h.first_key);
-  h.slots = n + (in.null_k != nullptr ? 1 : 0);
-  h.k = {in.k + h.first_key * in.d + h.column, in.d, in.null_k == nullptr ? nullptr : in.null_k + h.column, n};
-  h.v = {in.v + h.first_key * in.d + h.column, in.d, in.null_v == nullptr ? nullptr : in.null_v + h.column, n};
-  auto* shared = shared_memory<float>();
-  const std::int64_t staged = staged_of(h.slots, in.width), weights = weights_of(h.slots, h.queries), scratch = scratch_of(h.slots, h.queries);
-  h.kept = may_keep && staged + weights <= in.room;
-  h.p = h.kept ? shared : shared + threadIdx.x / 32 * scratch;
-  h.ds = h.p + (h.kept ? weights : scratch) / 2;
-  const std::int64_t used = h.kept ? weights : blockDim.x / 32 * scratch;
-  if (used + staged <= in.room) {
-    h.k = stage(h.k, in.width, shared + used);
-    h.v = stage(h.v, in.width, shared + used + staged / 2);
-    __syncthreads();
+// p_j = softmax_j(q . k_j * scale), out = sum_j p_j v_j. saved: each query's log2 of the sum of exp(score), (queries, heads)
+template <int kColumns, bool kOneLane>
+__global__ void __launch_bounds__(kOneLane ? kWarp : kMostWarps * kWarp, kOneLane ? 16 : 4) attend(Inputs in, float* out, float* saved) {
+  constexpr int kTile = tile_of(kColumns);
+  const Here here(in);
+  const Place at(here.q.n, kOneLane ? 1 : in.head.lanes);
+  if (at.first >= here.q.n) return;
+  const int stride = stride_of(at.lanes, kColumns);
+  float *keys = shared_memory<float>(), *values = keys + in.staged * stride;
+  const float steep = in.scale * kLog2E;
+  float q[kOwn][kColumns], sum[kOwn][kColumns] = {}, highest[kOwn], total[kOwn] = {};
+  PIANO_UNROLL(kOwn)
+  for (int r = 0; r < kOwn; ++r) {
+    load_own<kColumns>(in.head, here.q.at(min(at.own + r, here.q.n - 1)), at, q[r]);
+    highest[r] = kNoScore;
   }
-  return h;
+  for (int begin = 0; begin < here.k.slots; begin += in.staged) {
+    const int n = min(in.staged, here.k.slots - begin);
+    __syncthreads();  // those staged before were read
+    stage<kColumns>(in.head, here.k, begin, n, at.lanes, keys);
+    stage<kColumns>(in.head, here.v, begin, n, at.lanes, values);
+    staged();
+    for (int j = 0; at.busy && j < n; j += kTile * at.splits) {
+      int key[kTile];
+      float p[kOwn * kTile];  // of row r and key t: r * kTile + t
+      PIANO_UNROLL(kTile)
+      for (int t = 0; t < kTile; ++t) {
+        key[t] = j + t * at.splits + at.split;
+        float k[kColumns];
+        load_staged<kColumns>(keys + min(key[t], n - 1) * stride, at, k);
+        PIANO_UNROLL(kOwn)
+        for (int r = 0; r < kOwn; ++r) p[r * kTile + t] = dot<kColumns>(q[r], k);
+      }
+      at.add_over_columns<kOwn * kTile>(p);
+      PIANO_UNROLL(kOwn)
+      for (int r = 0; r < kOwn; ++r) {
+        const float before = highest[r];
+        PIANO_UNROLL(kTile)
+        for (int t = 0; t < kTile; ++t) {
+          if (key[t] >= n) p[r * kTile + t] = -INFINITY;
+          highest[r] = fmaxf(highest[r], p[r * kTile + t]);
+        }
+        const float shift = steep * highest[r], shrink = exp2f(steep * before - shift);
+        total[r] *= shrink;
+        PIANO_UNROLL(unrolled(kColumns))
+        for (int c = 0; c < kColumns; ++c) sum[r][c] *= shrink;
+        PIANO_UNROLL(kTile)
+        for (int t = 0; t < kTile; ++t) total[r] += p[r * kTile + t] = exp2f(steep * p[r * kTile + t] - shift);
+      }
+      PIANO_UNROLL(kTile)
+      for (int t = 0; t < kTile; ++t) {
+        float v[kColumns];
+        load_staged<kColumns>(values + min(key[t], n - 1) * stride, at, v);
+        PIANO_UNROLL(kOwn)
+        for (int r = 0; r < kOwn; ++r) add_times<kColumns>(sum[r], p[r * kTile + t], v);
+      }
+    }
+  }
+  PIANO_UNROLL(kOwn)
+  for (int r = 0; r < kOwn; ++r) {
+    const float top = at.highest_of_splits(highest[r]), shrink = exp2f(steep * (highest[r] - top));
+    total[r] *= shrink;
+    PIANO_UNROLL(unrolled(kColumns))
+    for (int c = 0; c < kColumns; ++c) sum[r][c] *= shrink;
+    at.add_over_splits<1>(&total[r]);
+    at.add_over_splits<kColumns>(sum[r]);
+    const std::int64_t row = here.first_query + at.own + r;
+    if (at.split != 0 || at.own + r >= here.q.n) continue;
+    put_own<kColumns>(in.head, out + row * in.d + here.column, at, sum[r], here.k.slots > 0 ? 1 / total[r] : 0.0f, true);
+    if (saved != nullptr && at.part == 0) saved[row * gridDim.y + blockIdx.y] = steep * top + log2f(total[r]);
+  }
 }
 
-// p_j = softmax_j(q . k_j * scale), out = sum_j p_j v_j. saved: each query's log of the sum of exp(score), (queries, heads)
-__global__ void attend(Inputs in, float* out, float* saved) {
-  const Here h = here_of(in, false);
-  const std::int64_t heads = gridDim.y;
-  float* p = h.p;
-  for (int i = static_cast<int>(threadIdx.x / 32); i < h.queries; i += static_cast<int>(blockDim.x / 32)) {
-    const std::int64_t at = (h.first_query + i) * in.d + h.column;
-    float highest = -INFINITY, sum = 0;
-    for (int j = lane(); j < h.slots; j += 32) {
-      p[j] = in.scale * dot(in.q + at, h.k.at(j), in.width);
-      highest = fmaxf(highest, p[j]);
-    }
-    highest = warp_max(highest);
-    for (int j = lane(); j < h.slots; j += 32) sum += p[j] = expf(p[j] - highest);
-    sum = warp_sum(sum);
-    __syncwarp();
-    for (int c = lane(); c < in.width; c += 32) {
-      float value = 0;
-      for (int j = 0; j < h.slots; ++j) value += p[j] * h.v.at(j)[c];
-      out[at + c] = h.slots > 0 ? value / sum : 0.0f;
-    }
-    if (saved != nullptr && lane() == 0) saved[(h.first_query + i) * heads + blockIdx.y] = highest + logf(sum);
-    __syncwarp();  // p is written again
-  }
-}
-
-struct Gradients {
+// Backward. With e_ij = dout_i . v_j and mean_i = sum_j p_ij e_ij = dout_i . out_i:
+//   ds_ij = p_ij (e_ij - mean_i) scale;  dq_i += sum_j ds_ij k_j;  dk_j += sum_i ds_ij q_i;  dv_j += sum_i p_ij dout_i
+struct Back {
+  const float *out, *dout, *log_sum;
+  float* mean;         // (queries, heads), as log_sum: filled by queries, read by keys
   Gradient dq, dk, dv;
   float *dnull_k, *dnull_v;  // (lists, d) each, or null
 };
 
-// With e_j = dout . v_j:  ds_j = p_j (e_j - sum_m p_m e_m) scale;  dq += sum_j ds_j k_j;  dk_j += ds_j q;  dv_j += p_j dout
-__global__ void attend_back(Inputs in, const float* saved, const float* dout, float* mean_of, Gradients g) {
-  const Here h = here_of(in, true);
-  const std::int64_t heads = gridDim.y;
-  const int warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32);
-  for (int i = warp; i < h.queries; i += warps) {  // by queries
-    float *p = h.kept ? h.p + i * h.slots : h.p, *ds = h.kept ? h.ds + i * h.slots : h.ds;
-    const std::int64_t row = h.first_query + i, at = row * in.d + h.column;
-    const float log_sum = saved[row * heads + blockIdx.y];
-    float mean = 0;
-    for (int j = lane(); j < h.slots; j += 32) {
-      p[j] = expf(in.scale * dot(in.q + at, h.k.at(j), in.width) - log_sum);
-      ds[j] = dot(dout + at, h.v.at(j), in.width);
-      mean += p[j] * ds[j];
+// By queries, own rows are of q and dout, others of k and v; by keys, the other way round. Results: dq; or dk and dv.
+template <int kColumns, bool kOneLane, bool kByKeys>
+__global__ void __launch_bounds__(kOneLane ? kWarp : kMostWarps * kWarp, kOneLane ? 12 : kByKeys ? 2 : 3) attend_back(Inputs in, Back back) {
+  const Here here(in);
+  const Rows dout{back.dout + here.first_query * in.d + here.column, in.d, nullptr, here.q.n, here.q.n};
+  const Rows &own_a = kByKeys ? here.k : here.q, &own_b = kByKeys ? here.v : dout, &a = kByKeys ? here.q : here.k, &b = kByKeys ? dout : here.v;
+  const int owns = own_a.slots, others = kByKeys || back.dq.to != nullptr ? a.slots : 0;
+  const Place at(owns, kOneLane ? 1 : in.head.lanes);
+  if (at.first >= owns) return;
+  const int stride = stride_of(at.lanes, kColumns);
+  float *staged_a = shared_memory<float>(), *staged_b = staged_a + in.staged * stride, *staged_of_query = staged_b + in.staged * stride;
+  const float steep = in.scale * kLog2E;
+  const auto number = [&](int query) { return (here.first_query + query) * gridDim.y + blockIdx.y; };  // of log_sum and mean
+  float x[kOwn][kColumns], y[kOwn][kColumns], sum_a[kOwn][kColumns] = {}, sum_b[kOwn][kByKeys ? kColumns : 1] = {};
+  float log_sum[kOwn] = {}, mean[kOwn] = {};
+  PIANO_UNROLL(kOwn)
+  for (int r = 0; r < kOwn; ++r) {
+    const int row = min(at.own + r, owns - 1);
+    load_own<kColumns>(in.head, own_a.at(row), at, x[r]);
+    load_own<kColumns>(in.head, own_b.at(row), at, y[r]);
+    if constexpr (!kByKeys) {
+      float out[kColumns];
+      load_own<kColumns>(in.head, back.out + (here.first_query + row) * in.d + here.column, at, out);
+      mean[r] = dot<kColumns>(y[r], out), log_sum[r] = back.log_sum[number(row)];
+      at.add_over_columns<1>(&mean[r]);
+      if (at.split == 0 && at.part == 0 && at.own + r < owns) back.mean[number(row)] = mean[r];
     }
-    mean = warp_sum(mean);
-    if (lane() == 0) mean_of[row * heads + blockIdx.y] = mean;
-    for (int j = lane(); j < h.slots; j += 32) ds[j] = p[j] * (ds[j] - mean) * in.scale;
-    __syncwarp();
-    for (int c = lane(); c < in.width && g.dq.to != nullptr; c += 32) {
-      float value = 0;
-      for (int j = 0; j < h.slots; ++j) value += ds[j] * h.k.at(j)[c];
-      put(g.dq.to + at + c, value, g.dq.fresh);
-    }
-    __syncwarp();
   }
-  __syncthreads();  // the means are there, or the weights; and q, k and v may be one tensor, with one gradient
-  for (int j = warp; j < h.slots; j += warps) {  // by keys
-    float *p = h.kept ? h.p + j : h.p, *ds = h.kept ? h.ds + j : h.ds;  // query i's lie at i * step
-    const int step = h.kept ? h.slots : 1;
-    const float *key = h.k.at(j), *value = h.v.at(j);
-    for (int i = lane(); i < h.queries && !h.kept; i += 32) {
-      const std::int64_t row = h.first_query + i, at = row * in.d + h.column;
-      p[i] = expf(in.scale * dot(in.q + at, key, in.width) - saved[row * heads + blockIdx.y]);
-      ds[i] = p[i] * (dot(dout + at, value, in.width) - mean_of[row * heads + blockIdx.y]) * in.scale;
+  for (int begin = 0; begin < others; begin += in.staged) {
+    const int n = min(in.staged, others - begin);
+    __syncthreads();  // those staged before were read
+    stage<kColumns>(in.head, a, begin, n, at.lanes, staged_a);
+    stage<kColumns>(in.head, b, begin, n, at.lanes, staged_b);
+    for (int i = static_cast<int>(threadIdx.x); kByKeys && i < n; i += static_cast<int>(blockDim.x)) {
+      staged_of_query[2 * i] = back.log_sum[number(begin + i)], staged_of_query[2 * i + 1] = back.mean[number(begin + i)];
     }
-    __syncwarp();
-    const bool null = j == h.k.n;
-    for (int c = lane(); c < in.width; c += 32) {
-      float of_k = 0, of_v = 0;
-      for (int i = 0; i < h.queries; ++i) {
-        const std::int64_t at = (h.first_query + i) * in.d + h.column + c;
-        of_k += ds[i * step] * in.q[at];
-        of_v += p[i * step] * dout[at];
-      }
-      const std::int64_t to = (null ? h.list : h.first_key + j) * in.d + h.column + c;
-      if (null) {
-        if (g.dnull_k != nullptr) g.dnull_k[to] = of_k, g.dnull_v[to] = of_v;
-      } else {
-        if (g.dk.to != nullptr) put(g.dk.to + to, of_k, g.dk.fresh);
-        if (g.dv.to != nullptr) put(g.dv.to + to, of_v, g.dv.fresh);
+    staged();
+    for (int j = 0; at.busy && j < n; j += at.splits) {
+      const int other = min(j + at.split, n - 1);
+      float u[kColumns], w[kColumns];
+      load_staged<kColumns>(staged_a + other * stride, at, u);
+      load_staged<kColumns>(staged_b + other * stride, at, w);
+      float dots[2 * kOwn];  // scores, and after them dout . v
+      PIANO_UNROLL(kOwn)
+      for (int r = 0; r < kOwn; ++r) dots[r] = dot<kColumns>(x[r], u), dots[kOwn + r] = dot<kColumns>(y[r], w);
+      at.add_over_columns<2 * kOwn>(dots);
+      PIANO_UNROLL(kOwn)
+      for (int r = 0; r < kOwn; ++r) {
+        if constexpr (kByKeys) log_sum[r] = staged_of_query[2 * other], mean[r] = staged_of_query[2 * other + 1];
+        const float p = j + at.split < n ? exp2f(steep * dots[r] - log_sum[r]) : 0.0f;
+        add_times<kColumns>(sum_a[r], p * (dots[kOwn + r] - mean[r]), u);
+        if constexpr (kByKeys) add_times<kColumns>(sum_b[r], p, w);
       }
     }
-    __syncwarp();
+  }
+  PIANO_UNROLL(kOwn)
+  for (int r = 0; r < kOwn; ++r) {
+    at.add_over_splits<kColumns>(sum_a[r]);
+    if constexpr (kByKeys) at.add_over_splits<kColumns>(sum_b[r]);
+    const int row = at.own + r;
+    if (at.split != 0 || row >= owns) continue;
+    const auto give = [&](const Gradient& to, std::int64_t to_row, const float* v, float factor) {
+      if (to.to != nullptr) put_own<kColumns>(in.head, to.to + to_row * in.d + here.column, at, v, factor, to.fresh != 0);
+    };
+    if constexpr (!kByKeys) {
+      give(back.dq, here.first_query + row, sum_a[r], in.scale);
+    } else {
+      const bool null = row == here.k.n;
+      give(null ? Gradient{back.dnull_k, 1} : back.dk, null ? here.list : here.first_key + row, sum_a[r], in.scale);
+      give(null ? Gradient{back.dnull_v, 1} : back.dv, null ? here.list : here.first_key + row, sum_b[r], 1);
+    }
   }
 }
 
@@ -178,42 +215,58 @@ std::int32_t longest(Ragged lists) {
   return n;
 }
 
-// How the kernels run on a node: its inputs, and the blocks' threads and shared memory.
+// What the kernels of a node are started with.
 struct Plan {
-  Plan(CudaMemory& memory, const Node& node, bool may_keep) {
+  Plan(CudaMemory& memory, const Node& node) {
     const auto& args = args_of<AttentionArgs>(node);
-    const std::int64_t d = cols_of(node.output);
-    in.queries = lists_of(memory, args.queries), in.keys = lists_of(memory, args.keys);
+    in.queries = lists_of(memory, args.queries), in.keys = lists_of(memory, args.keys), heads = args.heads;
     in.q = value_of(node.inputs[0]), in.k = value_of(node.inputs[1]), in.v = value_of(node.inputs[2]);
     in.null_k = value_of(node.inputs[3]), in.null_v = value_of(node.inputs[4]);
-    in.d = d, in.width = static_cast<int>(d / args.heads), in.scale = 1 / std::sqrt(static_cast<float>(in.width));
-    const std::int64_t longest_keys = longest(args.keys) + (in.null_k != nullptr ? 1 : 0), longest_queries = longest(args.queries);
-    const auto most = static_cast<std::int64_t>(memory.most_shared() / sizeof(float));
-    if (scratch_of(longest_keys, longest_queries) > most) {
-      throw Error(ErrorCode::usage, "device = cuda: expected lists of at most " + std::to_string(most / 2) + " rows for attention on this GPU, got " +
-                                        std::to_string(std::max(longest_keys, longest_queries)) + "; use device = cpu");
+    in.d = cols_of(node.output), in.head.width = static_cast<int>(in.d / heads), in.scale = 1 / std::sqrt(static_cast<float>(in.head.width));
+    in.head.quads = in.head.width % 4 == 0 && can_be_quads(node.output);
+    for (const TensorRecord* input : node.inputs) in.head.quads &= can_be_quads(input);
+    columns = in.head.width <= kWarp * kNarrow ? kNarrow : kBroad;
+    if (in.head.width > kWarp * columns) {
+      throw Error(ErrorCode::usage, "device = cuda: expected attention heads of at most " + std::to_string(kWarp * columns) + " columns, got " +
+                                        std::to_string(in.head.width) + "; use more heads or device = cpu");
     }
-    // Rounded up where repeats are expected, but not beyond what there is.
-    const auto room = [&](std::int64_t n) { return std::max(n, std::min(most / 2, memory.room_for(n))); };
-    const std::int64_t keys = room(longest_keys), queries = std::max<std::int64_t>(room(longest_queries), 1);
-    const std::int64_t scratch = scratch_of(keys, queries), warps = std::min<std::int64_t>(most / scratch, 4), staged = staged_of(keys, in.width);
-    const std::int64_t wanted = staged + std::max(warps * scratch, may_keep ? weights_of(keys, queries) : 0);
-    in.room = std::max(warps * scratch, std::min<std::int64_t>(wanted, kSharedUnasked / sizeof(float)));
-    shared = static_cast<std::size_t>(in.room) * sizeof(float);
-    grid = dim3(static_cast<unsigned>(args.queries.lists), static_cast<unsigned>(args.heads));
-    block = dim3(static_cast<unsigned>(warps) * kWarp);
+    in.head.lanes = static_cast<int>(std::bit_ceil(static_cast<unsigned>(ceil_div(in.head.width, columns))));
+    queries = longest(args.queries), slots = longest(args.keys) + (in.null_k != nullptr ? 1 : 0);
+    // Shared memory is for more rows where repeats are expected; blocks are not, as one without rows would still take a place.
+    room_for_slots = memory.room_for(slots), room_for_queries = memory.room_for(queries);
+  }
+  // Blocks for lists of up to `owns` own rows. Of up to `others` others all are staged at once; or, of any number beyond, as many as lanes take in
+  // whole tiles however they split them: so no list's pieces depend on another's length.
+  template <class... P, class... A>
+  void start(CudaMemory& memory, void (*kernel)(Inputs, P...), std::int64_t owns, std::int64_t others, A... args) {
+    const int warps = std::min(in.head.lanes, kMostWarps);
+    in.staged = static_cast<int>(std::min<std::int64_t>(others, kWarp / in.head.lanes * tile_of(columns)));
+    const auto numbers = in.staged * (2 * stride_of(in.head.lanes, columns) + 2);  // of a query two more: see attend_back
+    const std::int64_t blocks = ceil_div(owns, rows_of_block(in.head.lanes, warps));
+    launch(memory, kernel, dim3(static_cast<unsigned>(in.queries.lists), static_cast<unsigned>(heads), static_cast<unsigned>(blocks)),
+           dim3(static_cast<unsigned>(warps * kWarp)), static_cast<std::size_t>(numbers) * sizeof(float), in, args...);
+  }
+  static bool can_be_quads(const TensorRecord* t) {
+    return t == nullptr || (cuda::can_be_quads(value_of(t)) && cuda::can_be_quads(static_cast<const float*>(t->grad)));
   }
   Inputs in{};
-  dim3 grid, block;
-  std::size_t shared;
+  int heads, columns;
+  std::int64_t queries, slots, room_for_queries, room_for_slots;  // of the longest list
 };
+
+template <bool kByKeys>
+auto attend_back_of(const Plan& plan) {
+  if (plan.columns == kBroad) return attend_back<kBroad, false, kByKeys>;
+  return plan.in.head.lanes > 1 ? attend_back<kNarrow, false, kByKeys> : attend_back<kNarrow, true, kByKeys>;
+}
 
 void attention_forward(const Context& context, Node& node) {
   CudaMemory& memory = memory_of(context);
-  const Plan plan(memory, node, false);
-  float* saved = context.tape != nullptr ? floats(context, rows_of(node.output) * plan.grid.y) : nullptr;
+  Plan plan(memory, node);
+  float* saved = context.tape != nullptr ? floats(context, rows_of(node.output) * plan.heads) : nullptr;
   node.saved = saved;
-  launch(memory, attend, plan.grid, plan.block, plan.shared, plan.in, value_of(node.output), saved);
+  const auto kernel = plan.columns == kBroad ? attend<kBroad, false> : plan.in.head.lanes > 1 ? attend<kNarrow, false> : attend<kNarrow, true>;
+  plan.start(memory, kernel, plan.queries, plan.room_for_slots, value_of(node.output), saved);
 }
 
 struct NullSlots {
@@ -224,14 +277,18 @@ struct NullSlots {
 
 void attention_backward(const Context& context, Node& node) {
   CudaMemory& memory = memory_of(context);
-  const Plan plan(memory, node, true);
+  Plan plan(memory, node);
   const std::int64_t lists = plan.in.queries.lists, d = plan.in.d;
-  Gradients g{gradient_of(node, 0), gradient_of(node, 1), gradient_of(node, 2), nullptr, nullptr};
+  Back back{value_of(node.output), output_gradient(node), static_cast<const float*>(node.saved), floats(context, rows_of(node.output) * plan.heads),
+            gradient_of(node, 0), gradient_of(node, 1), gradient_of(node, 2), nullptr, nullptr};
   const bool null = gradient_of(node, 3) || gradient_of(node, 4);
-  if (null) g.dnull_k = floats(context, lists * d), g.dnull_v = floats(context, lists * d);
-  launch(memory, attend_back, plan.grid, plan.block, plan.shared, plan.in, static_cast<const float*>(node.saved), output_gradient(node),
-         floats(context, rows_of(node.output) * plan.grid.y), g);
-  if (null) column_sums<2>(context, lists, d, NullSlots{g.dnull_k, g.dnull_v, d}, Targets<2>{{gradient_of(node, 3), gradient_of(node, 4)}});
+  if (null) back.dnull_k = floats(context, lists * d), back.dnull_v = floats(context, lists * d);
+  // One after the other: keys read the queries' means; and q, k and v may be one tensor, with one gradient.
+  plan.start(memory, attend_back_of<false>(plan), plan.queries, plan.room_for_slots, back);
+  if (back.dk || back.dv || null) plan.start(memory, attend_back_of<true>(plan), plan.slots, plan.room_for_queries, back);
+  if (null) {
+    column_sums<2>(context, lists, d, NullSlots{back.dnull_k, back.dnull_v, d}, Targets<2>{{gradient_of(node, 3), gradient_of(node, 4)}});
+  }
 }
 
 }  // namespace

@@ -24,6 +24,14 @@ __device__ inline Cell cell_of(std::int64_t i, std::int64_t d) {
   return {row, static_cast<std::uint32_t>(i) - row * static_cast<std::uint32_t>(d)};
 }
 
+// Before a loop whose turns must all be written out, or arrays that it indexes are no registers: at most `turns`, a constant.
+#ifdef __CUDACC__
+#define PIANO_PRAGMA(text) _Pragma(#text)
+#define PIANO_UNROLL(turns) PIANO_PRAGMA(unroll (turns))
+#else
+#define PIANO_UNROLL(turns)
+#endif
+
 inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
 // The same in every lane.

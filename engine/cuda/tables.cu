@@ -86,7 +86,7 @@ CudaMemory::TableGradients CudaMemory::table_gradients() {
   auto* addend = static_cast<Addend*>(allocate(static_cast<std::size_t>(room) * sizeof(Addend)));
   const auto n = static_cast<std::int32_t>(entries);
   const std::int32_t* count = staged_copy<std::int32_t>({&n, 1});
-  launch(*this, list_entries, dim3(blocks_for(most_bags, kThreads), static_cast<unsigned>(touches.size())), dim3(kThreads), 0,
+  launch(*this, list_entries, dim3(blocks_for(room_for(most_bags), kThreads), static_cast<unsigned>(touches.size())), dim3(kThreads), 0,
          staged_copy<TouchThere>(touches), row, addend);
   const SortedKeys sorted = sort_keys(*this, row, count, room, all_rows);
   const Runs runs = number_runs(*this, sorted.key, count, room, all_rows);

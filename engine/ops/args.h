@@ -42,6 +42,8 @@ struct EmbeddingSumArgs {
   Pooling pooling = Pooling::sum;
   IdDraws draws = {};
   Ragged rows = {};  // the lists that bags belong to, if draws.p > 0
+  // Bags that touch rows: not those of lists that pad a batch, which have no gradient, and ids that may all have been dropped elsewhere.
+  std::int32_t touching = bags.rows;
 };
 
 // inputs: x (rows, d) -> output (index.size(), d). Every index lies in x, whose memory need not be padded (it may be a parameter).

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/cuda/device_code.h"
+#include "tests/cuda_emulation/cuda_pipeline_primitives.h"
 #include "tests/cuda_emulation/emulation.h"
 
 using namespace piano;
@@ -67,6 +68,20 @@ __global__ void two_shuffles() {
   else __syncwarp();
 }
 
+// Each thread copies two quads of numbers, the second one filled up with zeros; what it reads before and after the wait.
+__global__ void copy_quads(const float* from, float* before, float* after) {
+  auto* mine = shared_memory<float>() + 8 * threadIdx.x;
+  mine[3] = -1;
+  __pipeline_memcpy_async(mine, from + 8 * threadIdx.x, 16);
+  __pipeline_memcpy_async(mine + 4, from + 8 * threadIdx.x + 4, 16, 12);
+  __pipeline_commit();
+  before[threadIdx.x] = mine[3];
+  __pipeline_wait_prior(0);
+  for (int i = 0; i < 8; ++i) after[8 * threadIdx.x + static_cast<unsigned>(i)] = mine[i];
+}
+
+__global__ void copy_from(const float* from) { __pipeline_memcpy_async(shared_memory<float>(), from, 16); }
+
 __global__ void write_behind(int n) { shared_memory<float>()[n] = 1; }
 
 __global__ void who_comes_last(int* out) { *out = static_cast<int>(threadIdx.x); }
@@ -109,6 +124,18 @@ TEST_CASE("emulation: votes, and sums up to a lane") {
 }
 
 // The sanitizer would look at how the emulation itself makes its messages.
+TEST_CASE("emulation: copies to shared memory are there after the wait, and not before" * doctest::skip(emulation::finds_races())) {
+  alignas(16) float from[64];
+  for (int i = 0; i < 64; ++i) from[i] = static_cast<float>(i);
+  std::vector<float> before(8), after(64);
+  start(copy_quads, dim3(1), dim3(8), sizeof from, static_cast<const float*>(from), before.data(), after.data());
+  CHECK(before == std::vector<float>(8, -1.0f));
+  for (int i = 0; i < 64; ++i) CHECK(after[static_cast<std::size_t>(i)] == (i % 8 < 5 ? from[i] : 0.0f));
+  const auto copy = [](const float* p) { start(copy_from, dim3(1), dim3(1), 16, p); };
+  CHECK_THROWS_WITH_AS(copy(from + 1), doctest::Contains("not aligned"), std::runtime_error);
+  CHECK_THROWS_WITH_AS(copy(from), doctest::Contains("did not wait"), std::runtime_error);
+}
+
 TEST_CASE("emulation: what would hang a GPU, or be anybody's guess there, is an error" * doctest::skip(emulation::finds_races())) {
   CHECK_THROWS_AS(start(some_at_a_barrier, dim3(1), dim3(32), 0), std::runtime_error);
   CHECK_THROWS_AS(start(some_leave_before_a_shuffle, dim3(1), dim3(32), 0), std::runtime_error);

@@ -87,7 +87,7 @@ void check_sums(const Numbers& index, std::int64_t targets, std::int64_t d, bool
   }
   const auto n = static_cast<std::int64_t>(index.size());
   sum_rows(memory, memory.row_sums(index.data(), n, targets), rows.data(), d, out.data(), fresh);  // the emulation's device memory is the host's
-  memory.run();
+  memory.read({});
   CHECK(out == expected);
 }
 

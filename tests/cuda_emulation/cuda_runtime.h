@@ -95,6 +95,7 @@ inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) {
   piano::emulation::exchange(mask, piano::emulation::lane(), &mine, &theirs, sizeof mine, piano::emulation::Exchange::sync_warp);
 }
 
+inline int min(int a, int b) { return b < a ? b : a; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
 // ---- the runtime

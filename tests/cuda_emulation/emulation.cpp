@@ -11,6 +11,7 @@
 
 #include "engine/base/poison.h"
 #include "engine/base/random.h"
+#include "tests/cuda_emulation/cuda_pipeline_primitives.h"
 #include "tests/cuda_emulation/grid.h"
 #include "tests/cuda_emulation/order.h"
 
@@ -97,6 +98,8 @@ struct Fiber {
   const void* mine = nullptr;
   void* theirs = nullptr;
   std::size_t bytes = 0;
+  struct Copy { void* to; const void* from; std::size_t bytes, zeros; };
+  std::vector<Copy> copies;  // to shared memory, not waited for yet
 };
 
 // Fibers are kept from block to block. There are two sets, in turn: a block's threads are others to the sanitizer than those of the block before.
@@ -124,6 +127,7 @@ void stop() { go(block.fiber(block.current).place, block.scheduler); }
 void fiber_main() {
   for (;;) {  // a fiber that has ended is begun anew for the next block
     block.thread(block.arguments);
+    if (!block.fiber(block.current).copies.empty()) block.error = "a thread ends that did not wait for its copies to shared memory";
     block.fiber(block.current).state = State::ended;
     stop();
   }
@@ -201,7 +205,7 @@ void run_block() {
     const auto t = static_cast<unsigned>(i);
     fiber.thread = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
     fiber.state = State::ready;
-    act_as(fiber.actor), after(&block.beginning), act_as(block.actor);
+    act_as(fiber.actor), after(&block.beginning), fiber.copies.clear(), act_as(block.actor);
   }
   for (;;) {
     for (const std::size_t i : block.order) {
@@ -252,6 +256,22 @@ void exchange(unsigned mask, int from, const void* mine, void* theirs, std::size
 }
 
 void exchange_all(unsigned mask, std::uint32_t mine, std::uint32_t* theirs) { exchange(mask, lane(), &mine, theirs, sizeof mine, Exchange::to_all); }
+
+void start_copy(void* to, const void* from, std::size_t bytes, std::size_t zeros) {
+  const auto misplaced = [&](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % bytes != 0; };
+  if ((bytes != 4 && bytes != 8 && bytes != 16) || zeros > bytes) block.error = "a copy to shared memory of a size that there is not";
+  else if (misplaced(to) || misplaced(from)) block.error = "a copy to shared memory that is not aligned";
+  if (!block.error.empty()) stop();
+  block.fiber(block.current).copies.push_back({to, from, bytes, zeros});
+}
+
+void wait_for_copies() {
+  for (const auto& [to, from, bytes, zeros] : block.fiber(block.current).copies) {
+    std::memcpy(to, from, bytes - zeros);
+    std::memset(static_cast<unsigned char*>(to) + bytes - zeros, 0, zeros);
+  }
+  block.fiber(block.current).copies.clear();
+}
 
 void draw_order(dim3 grid, dim3 threads) {
   block.order.resize(std::size_t{threads.x} * threads.y * threads.z);

@@ -25,4 +25,5 @@ TEST_CASE("every kernel on the GPU agrees with the CPU's, forward to 1e-5 and ba
     for (const OpCase& op_case : op.cases()) check(op, op_case);
   }
   for (const OpCase& op_case : large_cases()) check(op_info(OpId::add), op_case);
+  for (const OpCase& op_case : attention_cases()) check(op_info(OpId::attention), op_case);
 }
