@@ -95,7 +95,8 @@ __global__ void __launch_bounds__(kOneLane ? kWarp : kMostWarps * kWarp, kOneLan
           if (key[t] >= n) p[r * kTile + t] = -INFINITY;
           highest[r] = fmaxf(highest[r], p[r * kTile + t]);
         }
-        const float shift = steep * highest[r], shrink = exp2f(steep * before - shift);
+        // The difference first: of two products, one fused with the subtraction, equal numbers would not give 0.
+        const float shift = steep * highest[r], shrink = exp2f(steep * (before - highest[r]));
         total[r] *= shrink;
         PIANO_UNROLL(unrolled(kColumns))
         for (int c = 0; c < kColumns; ++c) sum[r][c] *= shrink;

@@ -54,7 +54,7 @@ void embedding_sum_backward(const Context& context, Node& node) {
   const TensorRecord* table = node.inputs[0];
   if (!table->requires_grad) return;
   memory_of(context).touch({static_cast<std::size_t>(table->row_grads - context.gradients->tables.data()), args.bags.offsets, args.bags.ids,
-                            args.touching, args.pooling == Pooling::mean, output_gradient(node), cols_of(node.output),
+                            args.bags.rows, args.touching, args.pooling == Pooling::mean, output_gradient(node), cols_of(node.output),
                             static_cast<const std::int32_t*>(node.saved)});
 }
 

@@ -151,7 +151,7 @@ class CudaMemory final : public DeviceMemory {
   struct Touch {
     std::size_t table;
     const std::int32_t *offsets, *ids;
-    std::int32_t rows;  // bags that touch something
+    std::int32_t bags, rows;  // all of them; the first ones, which touch something
     bool mean;
     const float* dy;
     std::int64_t d;

@@ -72,7 +72,7 @@ CudaMemory::TableGradients CudaMemory::table_gradients() {
   std::vector<TouchThere> touches;
   std::int64_t entries = 0, most_bags = 0;
   for (const Touch& touch : touches_) {
-    const std::int32_t* offsets = touch.offsets == nullptr ? nullptr : copy_of(touch.offsets, touch.rows + 1);
+    const std::int32_t* offsets = touch.offsets == nullptr ? nullptr : copy_of(touch.offsets, touch.bags + 1);
     const auto [begin, end] = ids_of(touch);
     touches.push_back({offsets, touch.kept != nullptr ? touch.kept : copy_of(touch.ids, end), touch.dy, touch.rows, touch.mean, static_cast<std::int32_t>(touch.d),
                        static_cast<std::int32_t>(entries - begin), first_rows_[touch.table]});

@@ -28,7 +28,7 @@ struct IdDraws {
                                      static_cast<std::uint32_t>(i / 4));
       for (std::int32_t c = 0; c < 4 && i + c < n; ++c) {
         const bool dropped = uniform_from_bits(words[static_cast<std::size_t>(c)]) < chance && ids[i + c] != kMissing;
-        kept[i + c] = dropped ? kOutOfVocabulary : ids[i + c];
+        kept[i + c] = dropped ? std::int32_t{kOutOfVocabulary} : ids[i + c];
       }
     }
   }

@@ -25,7 +25,19 @@ __global__ void reverse_by_shuffle(const int* from, int* to) {
   to[threadIdx.x] = shared[blockDim.x - 1 - threadIdx.x];
 }
 
+__global__ void write_every_fourth(int* to) {
+  if (blockIdx.x % 4 == 0) *to = static_cast<int>(blockIdx.x);
+}
+
 __global__ void write_one_number(int* to) { *to = static_cast<int>(blockIdx.x); }
+
+// Warp 0's sum is there for warp 1 after a barrier, not after each has waited for its own lanes.
+__global__ void tell_another_warp(int* to) {
+  auto* shared = shared_memory<int>();
+  if (threadIdx.x == 0) shared[0] = 1;
+  __syncwarp();
+  if (threadIdx.x == 32) *to = shared[0];
+}
 
 __global__ void copy_numbers(const int* from, int* to) { to[threadIdx.x] = from[threadIdx.x]; }
 
@@ -53,6 +65,20 @@ TEST_CASE("race: two blocks write one number" * doctest::skip()) {
   Numbers n;
   CudaMemory memory(piano::Precision::f32);
   launch(memory, write_one_number, dim3(2), dim3(1), 0, n.to.data());
+  memory.read({});
+}
+
+TEST_CASE("race: any two blocks, of some launches" * doctest::skip()) {
+  Numbers n;
+  CudaMemory memory(piano::Precision::f32);
+  for (int i = 0; i < 12; ++i) launch(memory, write_every_fourth, dim3(5), dim3(1), 0, n.to.data());
+  memory.read({});
+}
+
+TEST_CASE("race: warps that wait for nobody but themselves" * doctest::skip()) {
+  Numbers n;
+  CudaMemory memory(piano::Precision::f32);
+  launch(memory, tell_another_warp, dim3(1), dim3(64), sizeof(int), n.to.data());
   memory.read({});
 }
 

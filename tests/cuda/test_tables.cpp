@@ -36,9 +36,9 @@ struct Batch {
     for (std::size_t i = 0; i < dy.size(); ++i) dy[i] = static_cast<float>((i + seed) % 9) - 4;
   }
   void touch(CudaMemory& memory) const {
-    memory.touch({0, offsets.data(), ids.data(), static_cast<std::int32_t>(kBags), false, dy.data(), 7});
-    memory.touch({2, nullptr, single.data(), static_cast<std::int32_t>(kSingle), false, dy.data(), 2});
-    memory.touch({2, nullptr, single.data(), static_cast<std::int32_t>(kAgain), false, dy.data() + 50, 2});
+    memory.touch({0, offsets.data(), ids.data(), static_cast<std::int32_t>(kBags), static_cast<std::int32_t>(kBags), false, dy.data(), 7});
+    memory.touch({2, nullptr, single.data(), static_cast<std::int32_t>(kSingle), static_cast<std::int32_t>(kSingle), false, dy.data(), 2});
+    memory.touch({2, nullptr, single.data(), static_cast<std::int32_t>(kAgain), static_cast<std::int32_t>(kAgain), false, dy.data() + 50, 2});
   }
   void expect(std::vector<std::vector<float>>& rows) const {
     for (std::size_t bag = 0; bag < kBags; ++bag) {
@@ -96,7 +96,7 @@ TEST_CASE("tables: without a touch there is no gradient, and ids without number 
   memory.keep(tables.store, DeviceMemory::Tables::resident);
   CHECK(memory.table_gradients().room == 0);
   const Numbers no_ids(11, 0);
-  memory.touch({0, no_ids.data(), no_ids.data(), 10, true, nullptr, 7});  // ten empty bags
+  memory.touch({0, no_ids.data(), no_ids.data(), 10, 10, true, nullptr, 7});  // ten empty bags
   memory.read_row_gradients(tables.gradients);
   CHECK(tables.gradients[0].rows().empty());
 }

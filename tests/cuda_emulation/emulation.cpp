@@ -102,10 +102,11 @@ struct Fiber {
   std::vector<Copy> copies;  // to shared memory, not waited for yet
 };
 
-// Fibers are kept from block to block. There are two sets, in turn: a block's threads are others to the sanitizer than those of the block before.
+// Fibers are kept from block to block. There are two sets: by a bit of the block's number, another one in each launch, so that any two blocks' threads
+// are others to the sanitizer in one launch or another.
 struct Set {
   std::vector<std::unique_ptr<Fiber>> fibers;
-  char meeting = 0;  // its address is where threads that wait for each other meet
+  char meetings[33] = {};  // their addresses are where threads that wait for each other meet: each warp's, and the block's
 };
 
 struct Block {
@@ -133,14 +134,14 @@ void fiber_main() {
   }
 }
 
-// What threads of the set (those of `mask`, from the first on) did until now comes before what they do from now on.
-void meet(std::size_t first, std::size_t count, unsigned mask) {
+// What some threads (from the first on, those of `mask` where it is a warp) did until now comes before what they do from now on.
+void meet(char& place, std::size_t first, std::size_t count, unsigned mask) {
   const auto takes_part = [&](std::size_t i) { return count > 32 || (mask >> (i - first) & 1) != 0; };
   for (std::size_t i = first; i < first + count; ++i) {
-    if (takes_part(i)) act_as(block.fiber(i).actor), before(&block.set->meeting);
+    if (takes_part(i)) act_as(block.fiber(i).actor), before(&place);
   }
   for (std::size_t i = first; i < first + count; ++i) {
-    if (takes_part(i)) act_as(block.fiber(i).actor), after(&block.set->meeting);
+    if (takes_part(i)) act_as(block.fiber(i).actor), after(&place);
   }
   act_as(block.actor);
 }
@@ -187,7 +188,7 @@ bool settle_exchange(std::size_t warp) {
       if (lane.kind != Exchange::to_all) copy_bytes(lane.theirs, block.fiber(begin + static_cast<std::size_t>(lane.from)).mine, lane.bytes);
       lane.state = State::ready;
     }
-    if (first.kind == Exchange::sync_warp) meet(begin, end - begin, first.mask);
+    if (first.kind == Exchange::sync_warp) meet(block.set->meetings[warp], begin, end - begin, first.mask);
     settled = true;
   }
   return settled;
@@ -226,7 +227,7 @@ void run_block() {
     if (ended == block.threads) return;
     if (ready > 0) continue;
     if (at_barrier == block.threads) {
-      meet(0, block.threads, ~0u);
+      meet(block.set->meetings[32], 0, block.threads, ~0u);
       for (std::size_t i = 0; i < block.threads; ++i) block.fiber(i).state = State::ready;
       continue;
     }
@@ -263,6 +264,7 @@ void start_copy(void* to, const void* from, std::size_t bytes, std::size_t zeros
   else if (misplaced(to) || misplaced(from)) block.error = "a copy to shared memory that is not aligned";
   if (!block.error.empty()) stop();
   block.fiber(block.current).copies.push_back({to, from, bytes, zeros});
+  writes(to, bytes);  // from now on, at some time until the wait
 }
 
 void wait_for_copies() {
@@ -302,7 +304,7 @@ void run_grid(dim3 grid, dim3 threads, std::size_t shared_bytes, void (*thread)(
   for (const std::size_t turn : block.turns) {
     const auto b = static_cast<unsigned>(turn);
     blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
-    block.set = &block.sets[block.set == &block.sets[0] ? 1 : 0];
+    block.set = &block.sets[turn >> (launch_count % 12) & 1];
     forget(cuda::dynamic_shared, (shared_bytes + kWatched + kPage - 1) / kPage * kPage);
     std::memset(cuda::dynamic_shared, kUnset, shared_bytes + kWatched);
     before(&block.beginning);
