@@ -74,7 +74,8 @@ CudaMemory::TableGradients CudaMemory::table_gradients() {
   for (const Touch& touch : touches_) {
     const std::int32_t* offsets = touch.offsets == nullptr ? nullptr : copy_of(touch.offsets, touch.bags + 1);
     const auto [begin, end] = ids_of(touch);
-    touches.push_back({offsets, touch.kept != nullptr ? touch.kept : copy_of(touch.ids, end), touch.dy, touch.rows, touch.mean, static_cast<std::int32_t>(touch.d),
+    const std::int32_t* ids = touch.kept != nullptr ? touch.kept : copy_of(touch.ids, end);
+    touches.push_back({offsets, ids, touch.dy, touch.rows, touch.mean, static_cast<std::int32_t>(touch.d),
                        static_cast<std::int32_t>(entries - begin), first_rows_[touch.table]});
     entries += end - begin, most_bags = std::max<std::int64_t>(most_bags, touch.rows);
   }
